@@ -42,6 +42,11 @@ async fn share_of_a_core(url: &str, ready: &str) -> f64 {
     let page = browser.open(url).await;
     page.until(ready).await;
     tokio::time::sleep(REST).await;
+    share_over_time(&browser).await
+}
+
+/// The share of a core that pages, workers and network take from now on.
+async fn share_over_time(browser: &Browser) -> f64 {
     let processes: Vec<u32> =
         with_children(browser.driver_process()).into_iter().filter(|id| serves_pages(*id)).collect();
     let (began, before) = (Instant::now(), kernel::cpu_nanoseconds(&processes));
@@ -55,6 +60,31 @@ async fn share_of_a_core(url: &str, ready: &str) -> f64 {
 fn serves_pages(process: u32) -> bool {
     let command = fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap_or_default();
     ["--type=renderer", "network.mojom.NetworkService"].iter().any(|part| command.contains(part))
+}
+
+/// Processor time of pages, workers and network while three talk with the person in a conference, without and with a recording.
+pub async fn conference() {
+    let music = json!({ "behavior": { "holdMusic": { "enabled": false } } });
+    let office = Office::open_in(Browser::start(Office::TONE).await, "enterprise", music).await;
+    let Office { phone, b2bua, browser, .. } = &office;
+    let _parties = [("201", "Anna", 900), ("202", "Bert", 1_300), ("203", "Carl", 1_700)]
+        .map(|(number, name, hz)| b2bua.far_end(number, name, hz));
+    for (number, hz) in [("201", 900), ("202", 1_300), ("203", 1_700)] {
+        phone.host_page.eval(&format!("BitcallWebphone.call('{number}')")).await;
+        phone.frame.hears_only(hz).await;
+    }
+    phone.frame.click("button", "Merge with Anna").await;
+    phone.frame.click("button", "Merge with Bert").await;
+    phone.frame.hears_each(&[900, 1_300, 1_700]).await;
+    println!("\nA conference with three, for {} s                  % of a core", IDLE.as_secs());
+    tokio::time::sleep(REST).await;
+    let without = share_over_time(browser).await;
+    phone.host_page.eval("BitcallWebphone.startRecording()").await;
+    phone.event("recordingState", 1).await;
+    tokio::time::sleep(REST).await;
+    let with = share_over_time(browser).await;
+    println!("{:<46} {without:>9.2}", "without a recording");
+    println!("{:<46} {:>9.2}", "the recording, beyond that", with - without);
 }
 
 /// Many calls one after another in one page: what is left of them.

@@ -1,8 +1,8 @@
-//! The phone beside `JsSIP`, in one run: same Kamailio, same browser, rounds interleaved.
+//! The phone beside `JsSIP` and SIP.js, in one run: same Kamailio, same browser, rounds interleaved.
 //!
-//! Both speak through the same tap (a WebSocket proxy on loopback), which says
-//! when the INVITE came out, so a `SharedWorker` is timed as a page is. `JsSIP`
-//! comes from the npm registry into `target/` and is never part of this tree.
+//! All speak through the same tap (a WebSocket proxy on loopback), which says
+//! when the INVITE came out, so a `SharedWorker` is timed as a page is. The peers
+//! come from the npm registry into `target/` and are never part of this tree.
 //!
 //! `cargo bench --bench phone [rounds]`; with the word `waterfall` only what is fetched when, with `reloads` only
 //! the sound after a reload.
@@ -74,8 +74,8 @@ struct Round {
     warm_invite: f64,
     /// From the click on "Answer" to the first sound of the far end.
     first_sound: f64,
-    /// From the loss of the WebSocket to the registration over another one.
-    recovery: f64,
+    /// From the loss of the WebSocket to the registration over another one. SIP.js leaves that to its application.
+    recovery: Option<f64>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -85,6 +85,7 @@ async fn main() {
         return reloads(rounds).await;
     }
     if std::env::args().any(|argument| argument == "endurance") {
+        endurance::conference().await;
         return endurance::calls_in_a_row().await;
     }
     let kamailio = Kamailio::start().await;
@@ -98,9 +99,12 @@ async fn main() {
         (format!("/bitcall/{n}"), with_clock(&page(&bitcall, &fields)))
     });
     let host = Host::start(people.chain([
-        ("/jssip/0".to_owned(), with_clock(&jssip_page(&tap.url(), "ua.start()"))),
+        ("/jssip/0".to_owned(), with_clock(&jssip_page(&tap.url(), "start()"))),
         ("/jssip/1".to_owned(), with_clock(&jssip_page(&tap.url(), ""))),
-        ("/jssip.js".to_owned(), std::fs::read_to_string(jssip()).unwrap()),
+        ("/jssip.js".to_owned(), std::fs::read_to_string(JSSIP.bundle()).unwrap()),
+        ("/sipjs/0".to_owned(), with_clock(&sipjs_page(&tap.url(), "start()"))),
+        ("/sipjs/1".to_owned(), with_clock(&sipjs_page(&tap.url(), ""))),
+        ("/sipjs.js".to_owned(), std::fs::read_to_string(SIPJS.bundle()).unwrap()),
     ]))
     .await;
     bitcall
@@ -123,27 +127,30 @@ async fn main() {
         }
         return;
     }
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let mut measured: [Vec<Round>; 3] = Default::default();
     // The first round of each fills caches and is not counted.
     for n in 0..=rounds {
-        let mine = bitcall_round(&browser, &host, n, &tap, &kamailio).await;
-        let other = jssip_round(&browser, &host, &tap, &kamailio).await;
+        let round = [
+            bitcall_round(&browser, &host, n, &tap, &kamailio).await,
+            peer_round("jssip", &browser, &host, &tap, &kamailio).await,
+            peer_round("sipjs", &browser, &host, &tap, &kamailio).await,
+        ];
         if n > 0 {
-            ours.push(mine);
-            theirs.push(other);
+            measured.iter_mut().zip(round).for_each(|(all, one)| all.push(one));
         }
     }
-    println!("\nMedians of {rounds} interleaved rounds, ms          Bitcall    JsSIP   ratio");
-    row("host page's DOMContentLoaded → registered", &ours, &theirs, |r| r.page_to_registered);
-    row("user agent's page ready → registered", &ours, &theirs, |r| r.ready_to_registered);
-    row("Connect pressed → registered", &ours, &theirs, |r| r.connect);
-    row("first REGISTER → registered", &ours, &theirs, |r| r.register);
-    row("click → INVITE on the wire, first call", &ours, &theirs, |r| r.first_invite);
-    row("click → INVITE on the wire, microphone open", &ours, &theirs, |r| r.warm_invite);
-    row("click on Answer → first sound", &ours, &theirs, |r| r.first_sound);
-    row("WebSocket lost → registered", &ours, &theirs, |r| r.recovery);
+    println!("\nMedians of {rounds} interleaved rounds, ms          Bitcall    JsSIP   ratio   SIP.js   ratio");
+    row("host page's DOMContentLoaded → registered", &measured, |r| Some(r.page_to_registered));
+    row("user agent's page ready → registered", &measured, |r| Some(r.ready_to_registered));
+    row("Connect pressed → registered", &measured, |r| Some(r.connect));
+    row("first REGISTER → registered", &measured, |r| Some(r.register));
+    row("click → INVITE on the wire, first call", &measured, |r| Some(r.first_invite));
+    row("click → INVITE on the wire, microphone open", &measured, |r| Some(r.warm_invite));
+    row("click on Answer → first sound", &measured, |r| Some(r.first_sound));
+    row("WebSocket lost → registered", &measured, |r| r.recovery);
     reloads(rounds).await;
     endurance::idle(&host).await;
+    endurance::conference().await;
     endurance::calls_in_a_row().await;
     assert!(small_enough, "the phone has grown too large");
 }
@@ -182,14 +189,21 @@ async fn sound_after_reload(phone: &mut TestPhone, hz: u32, rounds: usize) -> f6
     took[took.len() / 2]
 }
 
-fn row(name: &str, ours: &[Round], theirs: &[Round], value: fn(&Round) -> f64) {
-    let median = |rounds: &[Round]| {
-        let mut values: Vec<f64> = rounds.iter().map(value).collect();
+/// Ours, and each peer's with how much of it ours is.
+fn row(name: &str, measured: &[Vec<Round>; 3], value: fn(&Round) -> Option<f64>) {
+    let [ours, peers @ ..] = measured.each_ref().map(|rounds| {
+        let mut values: Vec<f64> = rounds.iter().filter_map(value).collect();
         values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
-    let (a, b) = (median(ours), median(theirs));
-    println!("{name:<46} {a:>9.1} {b:>8.1} {:>7.2}", a / b);
+        values.get(values.len() / 2).copied()
+    });
+    print!("{name:<46} {:>9.1}", ours.unwrap());
+    for peer in peers {
+        match peer {
+            Some(peer) => print!(" {peer:>8.1} {:>7.2}", ours.unwrap() / peer),
+            None => print!(" {:>8} {:>7}", "—", "—"),
+        }
+    }
+    println!();
 }
 
 async fn bitcall_round(browser: &Browser, host: &Host, n: usize, tap: &Tap, kamailio: &Kamailio) -> Round {
@@ -225,7 +239,7 @@ async fn bitcall_round(browser: &Browser, host: &Host, n: usize, tap: &Tap, kama
     let first_sound = first_sound(&phone, kamailio, &Kamailio::subscriber(subscriber(2 * n + 1)).0).await;
     phone.click("button", "Hang up").await;
     phone.gone("button", "Hang up").await;
-    let recovery = recovery(&page, tap).await;
+    let recovery = Some(recovery(&page, tap).await);
     page.eval("BitcallWebphone.destroy()").await;
     page.close().await;
     Round {
@@ -240,15 +254,16 @@ async fn bitcall_round(browser: &Browser, host: &Host, n: usize, tap: &Tap, kama
     }
 }
 
-async fn jssip_round(browser: &Browser, host: &Host, tap: &Tap, kamailio: &Kamailio) -> Round {
+/// One of the peers', whose pages have the same buttons and functions.
+async fn peer_round(peer: &str, browser: &Browser, host: &Host, tap: &Tap, kamailio: &Kamailio) -> Round {
     let started = now();
-    let page = browser.open(&host.url("/jssip/0")).await;
+    let page = browser.open(&host.url(&format!("/{peer}/0"))).await;
     page.until("window.registeredAt").await;
     let (page_to_registered, register) = registered(&page, tap, started).await;
     let ready_to_registered = page_to_registered;
     page.close().await;
 
-    let page = browser.open(&host.url("/jssip/1")).await;
+    let page = browser.open(&host.url(&format!("/{peer}/1"))).await;
     let connect = connect(&page, &page).await;
     let mut invites = Vec::new();
     for warm in [false, true] {
@@ -260,12 +275,12 @@ async fn jssip_round(browser: &Browser, host: &Host, tap: &Tap, kamailio: &Kamai
         page.click("button", "Call").await;
         invites.push(invite(&page, tap).await);
         page.hears(600).await;
-        page.eval("session.terminate()").await;
+        page.eval("hangUp()").await;
         far.succeeds().await;
     }
     let first_sound = first_sound(&page, kamailio, "agent2").await;
-    page.eval("session.terminate()").await;
-    let recovery = recovery(&page, tap).await;
+    page.eval("hangUp()").await;
+    let recovery = if page.eval("reconnects").await == json!(true) { Some(recovery(&page, tap).await) } else { None };
     page.eval("ua.stop()").await;
     page.close().await;
     Round {
@@ -345,64 +360,104 @@ fn with_clock(page: &str) -> String {
     .replace("</script>\n<script>\n", "</script>\n<script>\nBitcallWebphone.on('registered', noteRegistration);\n")
 }
 
-fn jssip_page(server: &str, start: &str) -> String {
+fn peer_page(name: &str, script: &str, start: &str) -> String {
     format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><title>JsSIP</title><h1>JsSIP</h1>
-         <button>Call</button><button>Connect</button><button disabled>Answer</button><audio autoplay></audio><script src=/jssip.js></script><script>
-         const ua = new JsSIP.UA({{ sockets: [new JsSIP.WebSocketInterface('{server}')],
-           uri: 'sip:agent2@sip.test', password: 'secret2' }});
-         let session;
-         ua.on('registered', noteRegistration);
+        "<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><h1>{name}</h1>
+         <button>Call</button><button>Connect</button><button disabled>Answer</button><audio autoplay></audio>
+         <script src=/{name}.js></script><script>
          const [call, connect, answer] = document.querySelectorAll('button');
-         connect.onclick = () => ua.start();
-         call.onclick = () => {{
-           session = ua.call(window.target, {{ mediaConstraints: {{ audio: true }} }});
-           session.connection.ontrack = (e) => document.querySelector('audio').srcObject = new MediaStream([e.track]);
-         }};
-         ua.on('newRTCSession', (made) => {{
-           if (made.originator === 'local') return;
-           session = made.session;
-           session.on('peerconnection', ({{ peerconnection }}) => peerconnection.ontrack = (e) =>
-             document.querySelector('audio').srcObject = new MediaStream([e.track]));
-           answer.disabled = false;
-         }});
-         answer.onclick = () => session.answer({{ mediaConstraints: {{ audio: true }} }});
+         const play = (connection) => connection.ontrack = (e) =>
+           document.querySelector('audio').srcObject = new MediaStream([e.track]);
+         let session;
+         {script}
+         connect.onclick = start;
          {start};
          </script>"
     )
 }
 
-/// The bundled `JsSIP`, made once.
-fn jssip() -> PathBuf {
-    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("jssip");
-    let bundle = dir.join("jssip.js");
-    if !bundle.exists() {
-        std::fs::create_dir_all(&dir).unwrap();
-        std::fs::write(dir.join("package.json"), "{}").unwrap();
-        println!("Fetching JsSIP 3.13 and esbuild from the npm registry");
-        run(Command::new("npm").current_dir(&dir).args([
-            "install",
-            "--no-fund",
-            "--no-audit",
-            "--silent",
-            "jssip@3.13",
-            "esbuild",
-        ]));
-        run(Command::new("npx").current_dir(&dir).args([
-            "esbuild",
-            "node_modules/jssip/lib/JsSIP.js",
-            "--bundle",
-            "--minify",
-            "--global-name=JsSIP",
-            "--outfile=jssip.js",
-            "--log-level=warning",
-        ]));
+fn jssip_page(server: &str, start: &str) -> String {
+    let script = format!(
+        "const ua = new JsSIP.UA({{ sockets: [new JsSIP.WebSocketInterface('{server}')],
+           uri: 'sip:agent2@sip.test', password: 'secret2' }});
+         const reconnects = true;
+         const start = () => ua.start(), hangUp = () => session.terminate();
+         ua.on('registered', noteRegistration);
+         call.onclick = () => {{
+           session = ua.call(window.target, {{ mediaConstraints: {{ audio: true }} }});
+           play(session.connection);
+         }};
+         ua.on('newRTCSession', (made) => {{
+           if (made.originator === 'local') return;
+           session = made.session;
+           session.on('peerconnection', ({{ peerconnection }}) => play(peerconnection));
+           answer.disabled = false;
+         }});
+         answer.onclick = () => session.answer({{ mediaConstraints: {{ audio: true }} }});"
+    );
+    peer_page("jssip", &script, start)
+}
+
+fn sipjs_page(server: &str, start: &str) -> String {
+    let script = format!(
+        "const options = {{ sessionDescriptionHandlerOptions: {{ constraints: {{ audio: true, video: false }} }} }};
+         const reconnects = false;
+         const ua = new SIP.UserAgent({{ uri: SIP.UserAgent.makeURI('sip:agent2@sip.test'),
+           authorizationUsername: 'agent2', authorizationPassword: 'secret2', logLevel: 'error',
+           transportOptions: {{ server: '{server}' }},
+           delegate: {{ onInvite: (invitation) => {{ session = invitation; hear(); answer.disabled = false; }} }} }});
+         const registerer = new SIP.Registerer(ua);
+         registerer.stateChange.addListener((state) => state === 'Registered' && noteRegistration());
+         const hear = () => session.delegate = {{ onSessionDescriptionHandler: (handler) => play(handler.peerConnection) }};
+         const start = () => ua.start().then(() => registerer.register());
+         const hangUp = () => {{ session.bye(); }};
+         call.onclick = () => {{
+           session = new SIP.Inviter(ua, SIP.UserAgent.makeURI(window.target), options);
+           hear();
+           session.invite();
+         }};
+         answer.onclick = () => session.accept(options);"
+    );
+    peer_page("sipjs", &script, start)
+}
+
+/// A peer from the npm registry.
+struct Peer {
+    package: &'static str,
+    version: &'static str,
+    main: &'static str,
+    global: &'static str,
+}
+
+const JSSIP: Peer = Peer { package: "jssip", version: "3.13", main: "lib/JsSIP.js", global: "JsSIP" };
+const SIPJS: Peer = Peer { package: "sip.js", version: "0.21.2", main: "lib/index.js", global: "SIP" };
+
+impl Peer {
+    /// As one script, made once.
+    fn bundle(&self) -> PathBuf {
+        let Self { package, version, main, global } = self;
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(package);
+        let bundle = dir.join("bundle.js");
+        if !bundle.exists() {
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(dir.join("package.json"), "{}").unwrap();
+            println!("Fetching {package} {version} and esbuild from the npm registry");
+            let (wanted, main) = (format!("{package}@{version}"), format!("node_modules/{package}/{main}"));
+            run(Command::new("npm")
+                .current_dir(&dir)
+                .args(["install", "--no-fund", "--no-audit", "--silent"])
+                .args([&wanted, "esbuild"]));
+            run(Command::new("npx")
+                .current_dir(&dir)
+                .args(["esbuild", &main, "--bundle", "--minify", "--outfile=bundle.js", "--log-level=warning"])
+                .arg(format!("--global-name={global}")));
+        }
+        bundle
     }
-    bundle
 }
 
 fn run(command: &mut Command) {
-    let status = command.status().unwrap_or_else(|e| panic!("{command:?}: {e} (npm is needed for JsSIP)"));
+    let status = command.status().unwrap_or_else(|e| panic!("{command:?}: {e} (npm is needed for the peers)"));
     assert!(status.success(), "{command:?}: {status}");
 }
 

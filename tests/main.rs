@@ -19,6 +19,7 @@ mod audit;
 mod back_forward_cache;
 mod call_headers;
 mod call_survives_reload;
+mod caller_ids;
 mod calls_in_firefox;
 mod calls_through_b2bua;
 mod calls_through_kamailio;

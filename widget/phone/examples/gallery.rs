@@ -14,6 +14,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use bitcall_phone::caller_ids::CallerIds;
 use bitcall_phone::recents::RecentCall;
 use bitcall_phone::recordings::{Gap, Playback, Recording, StorageQuota};
 use bitcall_phone::signin::{Credentials, FormDefaults, FormErrors, RedactedSecret};
@@ -265,6 +266,15 @@ fn scenes() -> Vec<(&'static str, Scene)> {
             ui.recents.set(Vec::new());
         }),
         ("settings", |ui| ui.tab.set(Tab::Settings)),
+        ("settings-caller-ids", |ui| {
+            ui.tab.set(Tab::Settings);
+            let list = ["+15550100200", "sip:customer.relations@cholmondeley-featherstonehaugh.example"];
+            ui.caller_ids.set(CallerIds {
+                list: list.map(str::to_owned).to_vec(),
+                chosen: "+15550100200".to_owned(),
+                error: Some("“+15550100200” is in the list already.".to_owned()),
+            });
+        }),
         ("settings-recordings", |ui| {
             ui.tab.set(Tab::Settings);
             let recording = |id: &str, name: &str, ago: u64, seconds: u64| Recording {

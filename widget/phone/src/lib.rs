@@ -11,6 +11,7 @@
 pub mod agent_client;
 pub mod app;
 pub mod browser;
+pub mod caller_ids;
 pub mod clips;
 pub mod frame_port;
 pub mod host_port;

@@ -14,6 +14,7 @@ use bitcall_wire::config::{RuntimeConfig, ThemeStart};
 use sycamore::reactive::{Signal, create_signal};
 use web_sys::File;
 
+use crate::caller_ids::CallerIds;
 use crate::clips::Clip;
 use crate::recents::RecentCall;
 use crate::recordings::{Playback, Recording, RecordingAction, StorageQuota};
@@ -66,6 +67,7 @@ pub struct UiState {
     /// Whether the clips of the call screen are open.
     pub clips_open: Signal<bool>,
     pub clips: Signal<Vec<Clip>>,
+    pub caller_ids: Signal<CallerIds>,
     pub clip_playing: Signal<Option<PlayingClip>>,
     /// Why a clip was not added or not played.
     pub clip_error: Signal<Option<String>>,
@@ -217,6 +219,7 @@ pub enum UserAction {
     /// The far end wants to connect us with somebody else.
     AnswerReferral(CallId, bool),
     Clip(ClipAction),
+    CallerId(CallerIdAction),
     Conference(ConferenceAction),
     Recording(RecordingAction),
     DismissEnded,
@@ -252,6 +255,18 @@ pub enum ClipAction {
     Delete(String),
     Play(CallId, String),
     Stop,
+}
+
+/// What the person does with caller IDs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallerIdAction {
+    /// Another tab may have changed them.
+    Load,
+    /// As typed.
+    Add(String),
+    Delete(String),
+    /// See [`CallerIds::chosen`].
+    Choose(String),
 }
 
 /// What the person does with the conference, or to make one.
@@ -333,6 +348,7 @@ impl Ui {
             transfer_open: create_signal(false),
             clips_open: create_signal(false),
             clips: create_signal(Vec::new()),
+            caller_ids: create_signal(CallerIds::default()),
             clip_playing: create_signal(None),
             clip_error: create_signal(None),
             clip_busy: create_signal(false),

@@ -230,7 +230,9 @@ impl App {
         self.place_call(&dialled, CallOptions::default());
     }
 
-    pub(super) fn place_call(self: &Rc<Self>, dialled: &Dialled, options: CallOptions) {
+    pub(super) fn place_call(self: &Rc<Self>, dialled: &Dialled, mut options: CallOptions) {
+        // An empty choice stands for that of the account.
+        options.caller_id = options.caller_id.or_else(|| self.chosen_caller_id()).filter(|id| !id.is_empty());
         // Before anything is rendered again.
         self.with_agent(|agent| {
             let call = agent.call(&dialled.target, options);

@@ -87,7 +87,7 @@ impl App {
 
     /// Changes the stored list of this person, which other tabs write to as well.
     fn change_clips(&self, change: impl FnOnce(&mut Vec<Clip>)) {
-        let Some(name) = self.clips_name() else { return };
+        let Some(name) = self.name_of("clips") else { return };
         self.with_tenant(|tenant| {
             let stored: Vec<Clip> = tenant.storage.get(&name).unwrap_or_default();
             let mut list = stored.clone();
@@ -99,17 +99,19 @@ impl App {
         });
     }
 
-    fn clips_name(&self) -> Option<String> {
-        self.ui.signed_in_as.with_untracked(|who| who.as_ref().map(|who| format!("clips:{}", who.user_key())))
-    }
-
     fn clips_namespace(&self) -> Option<String> {
         self.namespace_of("clips")
     }
 
     /// What precedes the names of everything of this kind that is stored for the person who is signed in.
     pub(super) fn namespace_of(&self, kind: &str) -> Option<String> {
+        let name = self.name_of(kind)?;
+        self.with_tenant(|tenant| format!("{}:{name}", tenant.storage.namespace()))
+    }
+
+    /// Name in the tenant's storage of what the person who is signed in has of this kind.
+    pub(super) fn name_of(&self, kind: &str) -> Option<String> {
         let who = self.ui.signed_in_as.with_untracked(|who| who.as_ref().map(Credentials::user_key))?;
-        self.with_tenant(|tenant| format!("{}:{kind}:{who}", tenant.storage.namespace()))
+        Some(format!("{kind}:{who}"))
     }
 }

@@ -1,6 +1,7 @@
 //! The application: connects the screens with the agent, the media, the host page and the storage.
 
 mod call_reports;
+mod caller_ids;
 mod calls;
 mod clips;
 mod conference;
@@ -28,7 +29,9 @@ use crate::page;
 use crate::recordings::RecordingAction;
 use crate::selector::selector;
 use crate::theme::{Accent, Rgb, variables};
-use crate::ui::{ClipAction, DeviceOption, DeviceOptions, MeterBars, Screen, Tab, Ui, UserAction, focused_call};
+use crate::ui::{
+    CallerIdAction, ClipAction, DeviceOption, DeviceOptions, MeterBars, Screen, Tab, Ui, UserAction, focused_call,
+};
 
 const UNUSABLE_AUDIO: &str = "The other side offered audio that this browser cannot play.";
 
@@ -132,6 +135,7 @@ impl App {
         {
             media.refresh_devices();
             self.pass_to_secondary(UserAction::Clip(ClipAction::Load));
+            self.pass_to_secondary(UserAction::CallerId(CallerIdAction::Load));
             self.handle_recording_action(RecordingAction::Load);
         }
     }

@@ -18,6 +18,7 @@ pub fn handle(app: &Rc<App>, action: UserAction) {
         UserAction::ChooseMicrophone(id) => app.choose_microphone(id),
         UserAction::ChooseSpeaker(id) => app.choose_speaker(id),
         UserAction::Clip(action) => app.handle_clip_action(action),
+        UserAction::CallerId(action) => app.handle_caller_id_action(action),
         UserAction::Conference(action) => app.handle_conference_action(action),
         transfer_action => app.handle_transfer_action(transfer_action),
     }

@@ -4,6 +4,7 @@
 
 mod banners;
 mod call;
+mod caller_ids;
 pub(crate) mod clips;
 pub(crate) mod conference;
 mod dialer;

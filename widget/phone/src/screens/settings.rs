@@ -1,9 +1,10 @@
-//! Settings: account, audio devices, clips, recordings, theme.
+//! Settings: account, caller IDs, audio devices, clips, recordings, theme.
 
 use bitcall_wire::config::ThemeStart;
 use sycamore::prelude::*;
 use sycamore::web::events;
 
+use super::caller_ids::caller_id_settings;
 use super::clips::clip_settings;
 use super::elements::*;
 use super::recordings::recording_settings;
@@ -15,8 +16,9 @@ pub fn settings(ui: Ui) -> View {
     let locked = ui.config.with(|config| config.as_ref().is_some_and(|config| config.behavior.theme.lock));
     let clips = if ui.may_play_clips() { group("Audio clips", clip_settings(ui)) } else { View::new() };
     let appearance = if locked { View::new() } else { appearance(ui) };
+    let caller_ids = group("Caller ID", caller_id_settings(ui));
     let recordings = if ui.may_record() { group("Recordings", recording_settings(ui)) } else { View::new() };
-    div().class("settings").children((account(ui), sound(ui), clips, recordings, appearance)).into()
+    div().class("settings").children((account(ui), caller_ids, sound(ui), clips, recordings, appearance)).into()
 }
 
 fn account(ui: Ui) -> View {

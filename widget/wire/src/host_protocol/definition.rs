@@ -176,7 +176,7 @@ commands! {
     call => Call(CallRequest) {
         number: String,
         ..options {
-            /// Caller ID for this call only.
+            /// Caller ID for this call only, before the one that is chosen in the phone; `anonymous` withholds it.
             caller_id: Option<String>,
             /// Further header fields of the INVITE: `X-…` and `User-to-User` (RFC 7433), of one line each.
             headers: Option<Vec<CallHeader>>,

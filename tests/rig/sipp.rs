@@ -29,11 +29,11 @@ impl Sipp {
 
     /// With values for the scenario's `{{key}}`s.
     pub async fn called_with(kamailio: &Kamailio, scenario: &str, keys: &[(&str, &str)]) -> Self {
-        let this = Self::start(kamailio, scenario, keys, None);
+        let mut this = Self::start(kamailio, scenario, keys, None);
         let port: u16 = this.number.trim_start_matches('0').parse().unwrap();
-        until("sipp to listen", async || match UdpSocket::bind(("127.0.0.1", port)) {
-            Err(_) => Ok(()),
-            Ok(_) => Err(this.process.log()),
+        until("sipp to listen", async || {
+            this.process.assert_running();
+            if has_udp_socket(port) { Ok(()) } else { Err(this.process.log()) }
         })
         .await;
         this
@@ -145,6 +145,13 @@ impl Sipp {
         .await;
         assert!(status.success(), "sipp says {status}:\n{}", self.messages());
     }
+}
+
+/// Whether somebody has a UDP socket at this port of 127.0.0.1. Asks the kernel (proc(5), `/proc/net/udp`): to try
+/// whether the port can be had would take it from the program that is about to.
+fn has_udp_socket(port: u16) -> bool {
+    let address = format!(" {:08X}:{port:04X} ", u32::from_ne_bytes([127, 0, 0, 1]));
+    std::fs::read_to_string("/proc/net/udp").unwrap().contains(&address)
 }
 
 impl Drop for Sipp {

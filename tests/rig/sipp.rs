@@ -10,6 +10,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::kamailio::Kamailio;
+use super::ports::has_udp_socket;
 use super::process::Process;
 use super::wait::until;
 
@@ -145,13 +146,6 @@ impl Sipp {
         .await;
         assert!(status.success(), "sipp says {status}:\n{}", self.messages());
     }
-}
-
-/// Whether somebody has a UDP socket at this port of 127.0.0.1. Asks the kernel (proc(5), `/proc/net/udp`): to try
-/// whether the port can be had would take it from the program that is about to.
-fn has_udp_socket(port: u16) -> bool {
-    let address = format!(" {:08X}:{port:04X} ", u32::from_ne_bytes([127, 0, 0, 1]));
-    std::fs::read_to_string("/proc/net/udp").unwrap().contains(&address)
 }
 
 impl Drop for Sipp {

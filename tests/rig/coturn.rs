@@ -1,12 +1,11 @@
 //! coturn as the TURN server, with one static user or with a secret shared with Bitcall.
 
-use std::net::UdpSocket;
 use std::process::Command;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::ports::Ports;
+use super::ports::{Ports, has_udp_socket};
 use super::process::Process;
 use super::wait::until;
 
@@ -49,10 +48,7 @@ impl Coturn {
         let mut this = Self { port, relays, process, _ports: ports, _dir: dir };
         until("coturn to listen", async || {
             this.process.assert_running();
-            match UdpSocket::bind(("127.0.0.1", port)) {
-                Err(_) => Ok(()),
-                Ok(_) => Err(this.process.log()),
-            }
+            if has_udp_socket(port) { Ok(()) } else { Err(this.process.log()) }
         })
         .await;
         this

@@ -57,3 +57,10 @@ impl Ports {
         (self.base + BLOCK_SIZE / 2, self.base + BLOCK_SIZE - 1)
     }
 }
+
+/// Whether somebody has a UDP socket at this port of 127.0.0.1. Asks the kernel (proc(5), `/proc/net/udp`): to try
+/// whether the port can be had would take it from the program that is about to.
+pub fn has_udp_socket(port: u16) -> bool {
+    let address = format!(" {:08X}:{port:04X} ", u32::from_ne_bytes([127, 0, 0, 1]));
+    std::fs::read_to_string("/proc/net/udp").unwrap().contains(&address)
+}

@@ -10,6 +10,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::kamailio::Kamailio;
+use super::ports::has_udp_socket;
 use super::process::Process;
 use super::wait::until;
 
@@ -29,11 +30,11 @@ impl Sipp {
 
     /// With values for the scenario's `{{key}}`s.
     pub async fn called_with(kamailio: &Kamailio, scenario: &str, keys: &[(&str, &str)]) -> Self {
-        let this = Self::start(kamailio, scenario, keys, None);
+        let mut this = Self::start(kamailio, scenario, keys, None);
         let port: u16 = this.number.trim_start_matches('0').parse().unwrap();
-        until("sipp to listen", async || match UdpSocket::bind(("127.0.0.1", port)) {
-            Err(_) => Ok(()),
-            Ok(_) => Err(this.process.log()),
+        until("sipp to listen", async || {
+            this.process.assert_running();
+            if has_udp_socket(port) { Ok(()) } else { Err(this.process.log()) }
         })
         .await;
         this

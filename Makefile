@@ -68,7 +68,7 @@ wasm-target:
 test-tools:
 	@tests/install-tools.sh
 
-# JsSIP, the peer that the phone is measured beside, comes from the npm registry.
+# JsSIP and SIP.js, the peers that the phone is measured beside, come from the npm registry.
 bench-tools:
 	@packaging/install.sh knot nsd
 	@command -v npm >/dev/null || packaging/install.sh npm

@@ -8,14 +8,11 @@ const CHOSEN: &str = "P-Asserted-Identity: <sip:+15550100200@sip.test>";
 async fn invite(office: &Office, script: Option<&str>) -> String {
     let Office { phone, b2bua, .. } = office;
     let ended = phone.events("callEnded").await.len();
-    match script {
-        Some(script) => {
-            phone.host_page.eval(script).await;
-        }
-        None => {
-            phone.frame.click("tab", "Keypad").await;
-            phone.dial("201").await;
-        }
+    if let Some(script) = script {
+        phone.host_page.eval(script).await;
+    } else {
+        phone.frame.click("tab", "Keypad").await;
+        phone.dial("201").await;
     }
     phone.event("callAnswered", ended + 1).await;
     phone.frame.click("button", "Hang up").await;

@@ -194,11 +194,23 @@ fn raw_rgb(lightness: f32, c: f32, h: Hue) -> [f32; 3] {
 }
 
 fn linear(part: f32) -> f32 {
-    if part <= 0.040_45 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+    if part <= 0.040_45 { part / 12.92 } else { power((part + 0.055) / 1.055, 2.4) }
 }
 
 fn gamma(part: f32) -> f32 {
-    if part <= 0.003_130_8 { part * 12.92 } else { 1.055 * part.powf(1.0 / 2.4) - 0.055 }
+    if part <= 0.003_130_8 { part * 12.92 } else { 1.055 * power(part, 1.0 / 2.4) - 0.055 }
+}
+
+/// The browser's: Rust's would be 2 KB of the module.
+#[cfg(target_arch = "wasm32")]
+#[expect(clippy::cast_possible_truncation, reason = "parts of a colour")]
+fn power(base: f32, exponent: f32) -> f32 {
+    js_sys::Math::pow(base.into(), exponent.into()) as f32
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn power(base: f32, exponent: f32) -> f32 {
+    base.powf(exponent)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crate::rig::baresip::Baresip;
 use crate::rig::browser::Browser;
 use crate::rig::host::Host;
 use crate::rig::test_bed::TestBed;
+use crate::rig::wait::until;
 
 /// A page with a shared worker, and nothing else, that counts how often it is shown.
 const WORKER_PAGE: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Working</title><script>
@@ -12,6 +13,10 @@ window.shown = 0;
 addEventListener('pageshow', () => ++shown);
 </script>";
 
+/// Whether the page was kept, or why not.
+const KEPT: &str =
+    "window.kept === true || JSON.stringify(performance.getEntriesByType('navigation')[0].notRestoredReasons)";
+
 /// The page's state is frozen while it is cached; on return it has to ask for the server's.
 #[tokio::test]
 async fn a_page_restored_from_the_back_forward_cache_has_the_right_state_and_can_call() {
@@ -19,12 +24,20 @@ async fn a_page_restored_from_the_back_forward_cache_has_the_right_state_and_can
     let phone = test_bed.open_phone().await;
     phone.host_page.eval("addEventListener('pageshow', (event) => (window.kept = event.persisted))").await;
 
+    // A page with a request under way is not kept.
+    let part =
+        "performance.getEntriesByType('resource').some((e) => e.name.includes('/secondary-') && e.responseEnd > 0)";
+    phone.frame.until(part).await;
     phone.host_page.goes_to(&test_bed.host.url("/elsewhere")).await;
     test_bed.kamailio.stop();
     phone.host_page.goes_back().await;
     if keeps_pages_with_workers(&test_bed.browser).await {
         // Nothing of the phone keeps the host's page out of the cache.
-        phone.host_page.until("window.kept").await;
+        until("the page to come out of the cache", async || match phone.host_page.try_eval(KEPT).await {
+            Ok(kept) if kept == true => Ok(()),
+            why => Err(format!("{why:?}")),
+        })
+        .await;
     }
     phone.host_page.until("!BitcallWebphone.isRegistered()").await;
     test_bed.kamailio.start_again().await;

@@ -117,7 +117,7 @@ fn editable(ui: Ui, place: usize, clip: Clip) -> View {
                 .attr("aria-label", format!("Name of the clip {}", clip.name))
                 .attr("dir", "auto")
                 .attr("maxlength", crate::clips::MAX_NAME_CHARS.to_string())
-                .prop("value", clip.name.clone())
+                .attr("value", clip.name.clone())
                 .on(events::change, move |event: web_sys::Event| {
                     if let Some(name) = page::typed_value(&event) {
                         ui.dispatch(UserAction::Clip(ClipAction::Rename(id.clone(), name)));

@@ -90,7 +90,7 @@ fn entry(ui: Ui, recording: Recording) -> View {
                     .attr("aria-label", format!("Name of the recording {}", recording.name))
                     .attr("dir", "auto")
                     .attr("maxlength", MAX_NAME_CHARS.to_string())
-                    .prop("value", recording.name.clone())
+                    .attr("value", recording.name.clone())
                     .on(events::change, move |event: web_sys::Event| {
                         if let Some(name) = page::typed_value(&event) {
                             ui.dispatch(UserAction::Recording(RecordingAction::Rename(rename.clone(), name)));

@@ -4,6 +4,7 @@ use crate::rig::baresip::Baresip;
 use crate::rig::browser::Browser;
 use crate::rig::host::Host;
 use crate::rig::test_bed::TestBed;
+use crate::rig::wait::until;
 
 /// A page with a shared worker, and nothing else, that counts how often it is shown.
 const WORKER_PAGE: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Working</title><script>
@@ -11,10 +12,6 @@ new SharedWorker('/worker.js');
 window.shown = 0;
 addEventListener('pageshow', () => ++shown);
 </script>";
-
-const MAX_REFUSALS: usize = 6;
-const NOTE_KEPT: &str =
-    "(window.kept = false, addEventListener('pageshow', (event) => (window.kept = event.persisted)))";
 
 /// Whether the page was kept, or why not.
 const KEPT: &str =
@@ -25,24 +22,20 @@ const KEPT: &str =
 async fn a_page_restored_from_the_back_forward_cache_has_the_right_state_and_can_call() {
     let mut test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
-    let elsewhere = test_bed.host.url("/elsewhere");
-    let keeps = keeps_pages_with_workers(&test_bed.browser).await;
-    // Nothing of the phone at rest keeps the host's page out of the cache. One that still loads or stores something is
-    // loaded anew.
-    let mut refusals = Vec::new();
-    loop {
-        phone.host_page.until("BitcallWebphone.isRegistered()").await;
-        phone.host_page.eval(NOTE_KEPT).await;
-        phone.host_page.goes_to(&elsewhere).await;
-        test_bed.kamailio.stop();
-        phone.host_page.goes_back().await;
-        let kept = phone.host_page.until(&format!("window.BitcallWebphone && ({KEPT})")).await;
-        if !keeps || kept == true {
-            break;
-        }
-        refusals.push(kept);
-        assert!(refusals.len() < MAX_REFUSALS, "{refusals:?}");
-        test_bed.kamailio.start_again().await;
+    // While the offer for the next call is still being created.
+    phone.frame.until("__rig.connections.some((c) => c.signalingState === 'have-local-offer')").await;
+    phone.host_page.eval("addEventListener('pageshow', (event) => (window.kept = event.persisted))").await;
+
+    phone.host_page.goes_to(&test_bed.host.url("/elsewhere")).await;
+    test_bed.kamailio.stop();
+    phone.host_page.goes_back().await;
+    if keeps_pages_with_workers(&test_bed.browser).await {
+        // Nothing of the phone keeps the host's page out of the cache.
+        until("the page to come out of the cache", async || match phone.host_page.try_eval(KEPT).await {
+            Ok(kept) if kept == true => Ok(()),
+            why => Err(format!("{why:?}")),
+        })
+        .await;
     }
     phone.host_page.until("!BitcallWebphone.isRegistered()").await;
     test_bed.kamailio.start_again().await;

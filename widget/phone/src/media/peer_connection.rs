@@ -122,6 +122,11 @@ impl PeerConnection {
         &self.peer
     }
 
+    /// At once, also where a task still holds it.
+    pub fn close(&self) {
+        close(&self.peer);
+    }
+
     /// Creates an offer with its candidates. The offer is pending when this returns. `codec` is the one in use.
     pub async fn offer(
         &self,
@@ -393,7 +398,7 @@ impl PeerConnection {
 
 impl Drop for PeerConnection {
     fn drop(&mut self) {
-        self.peer.close();
+        self.close();
         if let Some(element) = self.element.borrow_mut().take() {
             self.media.speaker.remove(&element);
         }
@@ -406,6 +411,14 @@ pub async fn warm_up(peer: &RtcPeerConnection) {
     if let Ok(description) = JsFuture::from(peer.create_offer()).await {
         let description = description.unchecked_ref::<RtcSessionDescriptionInit>();
         let _ = JsFuture::from(peer.set_local_description(description)).await;
+    }
+    close(peer);
+}
+
+/// Chromium goes on to count the track of a closed connection as live, which keeps the page out of the back/forward cache.
+fn close(peer: &RtcPeerConnection) {
+    for transceiver in peer.get_transceivers().iter() {
+        transceiver.unchecked_into::<RtcRtpTransceiver>().receiver().track().stop();
     }
     peer.close();
 }

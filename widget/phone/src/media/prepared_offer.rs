@@ -90,11 +90,14 @@ pub struct OfferCache {
 }
 
 impl OfferCache {
-    /// Discards the offer, which may be outdated.
+    /// Discards the offer, which may be outdated. Its connection is closed also while the offer is being created: an open
+    /// one keeps the page out of the back/forward cache.
     pub fn discard(&self) {
         self.age.take();
         self.expiry_timer.take();
-        self.offer.take();
+        if let Some(offer) = self.offer.take() {
+            offer.connection.close();
+        }
     }
 
     /// Discards everything. The phone is being closed.

@@ -41,6 +41,16 @@ async fn a_call_uses_the_prepared_offer() {
     far.succeeds().await;
 }
 
+/// A browser may take its time to list the devices; the permission says enough.
+#[tokio::test]
+async fn an_offer_is_prepared_before_the_devices_are_listed() {
+    const UNLISTED: &str = "() => { navigator.mediaDevices.enumerateDevices = () => new Promise(() => {}); }";
+    let test_bed = TestBed::open().await;
+    test_bed.browser.bidi().script().add_preload_script(UNLISTED).await.unwrap();
+    let phone = test_bed.open_phone().await;
+    waits(&phone).await;
+}
+
 #[tokio::test]
 async fn a_prepared_offer_is_dropped_after_a_network_change() {
     let test_bed = TestBed::open().await;

@@ -27,7 +27,7 @@ pub struct Microphone {
     operation: RefCell<Option<Completion>>,
     /// Permission was granted earlier, so that opening asks nothing.
     permission_granted: Cell<bool>,
-    /// The last device list had at least one microphone.
+    /// The last device list had at least one microphone, or there is no list yet.
     device_present: Cell<bool>,
     /// Set by `release` while an operation is running.
     release_requested: Cell<bool>,
@@ -40,7 +40,7 @@ impl Microphone {
             track: RefCell::default(),
             operation: RefCell::default(),
             permission_granted: Cell::new(false),
-            device_present: Cell::new(false),
+            device_present: Cell::new(true),
             release_requested: Cell::new(false),
         }
     }

@@ -10,7 +10,6 @@ use super::App;
 use crate::clips::{self, Clip, FILES, import};
 use crate::media::decoding::decode;
 use crate::page;
-use crate::signin::Credentials;
 use crate::ui::{ClipAction, PlayingClip};
 
 impl App {
@@ -101,17 +100,5 @@ impl App {
 
     fn clips_namespace(&self) -> Option<String> {
         self.namespace_of("clips")
-    }
-
-    /// What precedes the names of everything of this kind that is stored for the person who is signed in.
-    pub(super) fn namespace_of(&self, kind: &str) -> Option<String> {
-        let name = self.name_of(kind)?;
-        self.with_tenant(|tenant| format!("{}:{name}", tenant.storage.namespace()))
-    }
-
-    /// Name in the tenant's storage of what the person who is signed in has of this kind.
-    pub(super) fn name_of(&self, kind: &str) -> Option<String> {
-        let who = self.ui.signed_in_as.with_untracked(|who| who.as_ref().map(Credentials::user_key))?;
-        Some(format!("{kind}:{who}"))
     }
 }

@@ -121,6 +121,18 @@ impl App {
         self.with_tenant(|tenant| tenant.media.clone())
     }
 
+    /// What precedes the names of everything of this kind that is stored for the person who is signed in.
+    pub(super) fn namespace_of(&self, kind: &str) -> Option<String> {
+        let name = self.name_of(kind)?;
+        self.with_tenant(|tenant| format!("{}:{name}", tenant.storage.namespace()))
+    }
+
+    /// Name in the tenant's storage of what the person who is signed in has of this kind.
+    pub(super) fn name_of(&self, kind: &str) -> Option<String> {
+        let who = self.ui.signed_in_as.with_untracked(|who| who.as_ref().map(Credentials::user_key))?;
+        Some(format!("{kind}:{who}"))
+    }
+
     /// The host removes the phone.
     pub(super) fn destroy(self: &Rc<Self>) {
         self.send_call_report(Vec::new());

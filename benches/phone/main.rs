@@ -43,8 +43,9 @@ const ROUNDS: usize = 8;
 /// So many after the first, which fills caches.
 const WATERFALLS: usize = 2;
 
-/// Resolves with the time when a connection has brought the first sound.
-const FIRST_SOUND: &str = "new Promise((heard) => {
+/// Resolves with the time when a connection has brought the first sound. A call may stay silent, with a peer, too.
+const FIRST_SOUND: &str = "new Promise((heard, failed) => {
+  setTimeout(() => failed(new Error('no sound within 30 s of the answer')), 30000);
   const sounds = (s) => s.type === 'inbound-rtp' && s.totalAudioEnergy > 0;
   const look = async () => {
     for (const connection of __rig.connections)

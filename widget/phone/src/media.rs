@@ -157,7 +157,7 @@ impl Media {
     pub fn new(settings: MediaSettings, on_notice: impl Fn(MediaNotice) + 'static) -> Media {
         let audio = Rc::new(PageAudio::new(settings.speaker.clone()));
         let media = Media(Rc::new(Inner {
-            microphone: Microphone::new(settings.microphone.clone()),
+            microphone: Microphone::new(&audio, settings.microphone.clone()),
             speaker: Speaker::new(settings.speaker.clone()),
             tones: Tones::silent(&audio),
             audio,

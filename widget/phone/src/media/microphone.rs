@@ -4,6 +4,7 @@
 //! after a USB headset was plugged in.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use bitcall_wire::agent_protocol::MediaError;
 use js_sys::Reflect;
@@ -11,6 +12,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{MediaStream, MediaStreamConstraints, MediaStreamTrack, MediaStreamTrackState};
 
+use super::page_audio::PageAudio;
 use crate::browser::{Completion, media_devices, object, window};
 
 /// Why a call has no media, with a text for the user.
@@ -21,6 +23,7 @@ pub struct MediaFailure {
 }
 
 pub struct Microphone {
+    audio: Rc<PageAudio>,
     chosen: RefCell<Option<String>>,
     track: RefCell<Option<MediaStreamTrack>>,
     /// Completed when the running operation has ended.
@@ -34,8 +37,9 @@ pub struct Microphone {
 }
 
 impl Microphone {
-    pub fn new(chosen: Option<String>) -> Microphone {
+    pub fn new(audio: &Rc<PageAudio>, chosen: Option<String>) -> Microphone {
         Microphone {
+            audio: Rc::clone(audio),
             chosen: RefCell::new(chosen),
             track: RefCell::default(),
             operation: RefCell::default(),
@@ -167,6 +171,8 @@ impl Microphone {
         if let Some(old) = self.track.replace(Some(Clone::clone(&track))) {
             old.stop();
         }
+        // A page without a gesture may play from now on: after a reload, what is mixed or recorded has waited for it.
+        self.audio.resume();
         Ok(track)
     }
 }

@@ -1,7 +1,7 @@
 //! The one `AudioContext` of this page, in which tones and the mixes of all calls are made: browsers allow few, iOS one.
 //!
-//! It is suspended until the browser has seen a user gesture, and each gesture resumes it; also after iOS has
-//! interrupted it.
+//! It is suspended until the browser has seen a user gesture or the page has an open microphone, and each of them resumes
+//! it; also after iOS has interrupted it.
 
 use std::cell::{Cell, RefCell};
 
@@ -25,7 +25,14 @@ impl PageAudio {
     /// Call it inside a user gesture; may be repeated.
     pub fn unlock(&self) {
         self.unlocked.set(true);
-        if let Some(promise) = self.create().and_then(|context| context.resume().ok()) {
+        self.create();
+        self.resume();
+    }
+
+    /// Call it when the browser may allow it to run: the promises of earlier tries are kept with it.
+    pub fn resume(&self) {
+        let context = self.context.borrow().clone();
+        if let Some(promise) = context.and_then(|context| context.resume().ok()) {
             ignore_rejection(promise);
         }
     }
@@ -47,8 +54,8 @@ impl PageAudio {
         self.context.borrow().clone().filter(|context| context.state() == AudioContextState::Running)
     }
 
-    /// Waits until the context runs, which the browser may defer for as long as there is no gesture. `None` where it
-    /// gives none.
+    /// Waits until the context runs, which the browser may defer for as long as there is neither a gesture nor an open
+    /// microphone. `None` where it gives none.
     pub async fn running_context(&self) -> Option<AudioContext> {
         let context = self.create()?;
         // Some browsers never settle the promise of a context that is not allowed to start.

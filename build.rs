@@ -125,13 +125,14 @@ fn read(path: &str) -> Result<String> {
     fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))
 }
 
-/// Every file of a directory, in the order of their names.
+/// Every file of a directory, in the order of their names, without those of directories within.
 fn concatenate(directory: &Path) -> Result<String> {
     let failed = |e: std::io::Error| format!("{}: {e}", directory.display());
     let mut paths = fs::read_dir(directory)
         .map_err(failed)?
         .map(|entry| Ok(entry.map_err(failed)?.path()))
         .collect::<Result<Vec<_>>>()?;
+    paths.retain(|path| path.is_file());
     paths.sort();
     paths.iter().map(|path| read(&path.display().to_string())).collect()
 }

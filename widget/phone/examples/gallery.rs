@@ -39,8 +39,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let css = concat!(env!("CARGO_MANIFEST_DIR"), "/css");
     let mut sheets: Vec<_> =
         fs::read_dir(css)?.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
+    sheets.retain(|path| path.is_file());
     sheets.sort();
-    let sheet = sheets.iter().map(fs::read_to_string).collect::<Result<String, _>>()?;
+    let sheet = sheets.iter().map(fs::read_to_string).collect::<Result<String, _>>()? + secondary::STYLES;
     for (name, scene) in scenes() {
         let html = sycamore::render_to_string(move || {
             let ui = Ui::new();

@@ -70,6 +70,15 @@ pub fn data_attribute(name: &str) -> String {
     root.and_then(|root| root.get_attribute(&format!("data-{name}"))).unwrap_or_default()
 }
 
+/// Styles that come after those of the page's own stylesheet. A Content Security Policy lets them pass, as they are no text in
+/// the document.
+pub fn adopt_styles(css: &str) {
+    if let (Some(document), Ok(sheet)) = (document(), web_sys::CssStyleSheet::new()) {
+        let _ = sheet.replace_sync(css);
+        document.adopted_style_sheets().push(&sheet);
+    }
+}
+
 /// The HTTP status with which the server answers for `url`; `None` without an answer.
 pub async fn status_of(url: &str) -> Option<u16> {
     let answer = wasm_bindgen_futures::JsFuture::from(web_sys::window()?.fetch_with_str(url)).await.ok()?;

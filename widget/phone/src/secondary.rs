@@ -6,6 +6,7 @@
 //! piece of the main part, silently.
 //!
 //! - A screen is drawn by [`crate::screens::secondary::draw`], which says what happens while the part is not there.
+//! - Its styles are in css/secondary, of which each file is named in [`STYLES`].
 //! - A [`UserAction`] of such a screen goes through [`App::pass_to_secondary`] to [`crate::app::secondary::handle`].
 //! - Whatever else needs the part awaits [`load`], which is instant once it is there.
 
@@ -17,14 +18,25 @@ use wasm_split_helpers::{SplitLoaderError, wasm_split};
 
 use crate::app::{self, App};
 use crate::media::{self, OutgoingAudio};
+use crate::page;
 use crate::recordings::{self, RecordingContext, RecordingService};
 use crate::screens;
 use crate::selector::Selector;
 use crate::ui::{Ui, UserAction};
 
+pub const STYLES: &str = concat!(
+    include_str!("../css/secondary/50-transfer.css"),
+    include_str!("../css/secondary/60-lists.css"),
+    include_str!("../css/secondary/70-clips.css"),
+    include_str!("../css/secondary/80-conference.css"),
+    include_str!("../css/secondary/80-recordings.css"),
+);
+
 /// What the part can do.
 #[derive(Clone, Copy)]
 pub struct Secondary {
+    /// Before anything is drawn.
+    pub adopt_styles: fn(),
     pub recents: fn(Ui) -> View,
     pub settings: fn(Ui) -> View,
     pub conference: fn(Ui) -> View,
@@ -42,6 +54,7 @@ pub struct Secondary {
 #[allow(clippy::unnecessary_wraps)] // the macro asks for a `Result`
 pub fn load() -> Result<Secondary, SplitLoaderError> {
     Ok(Secondary {
+        adopt_styles: || page::adopt_styles(STYLES),
         recents: screens::recents::recents,
         settings: screens::settings::settings,
         conference: screens::conference::conference,

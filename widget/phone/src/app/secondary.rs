@@ -59,7 +59,10 @@ impl App {
         let app = Rc::clone(self);
         spawn_local(async move {
             let loaded = match secondary::load().await {
-                Ok(loaded) => SecondaryPart::Loaded(loaded),
+                Ok(loaded) => {
+                    (loaded.adopt_styles)();
+                    SecondaryPart::Loaded(loaded)
+                }
                 Err(_) => SecondaryPart::Failed(failure().await),
             };
             part.set(loaded);

@@ -45,6 +45,7 @@ use crate::tones::patterns::auto_answer_tone;
 use crate::tones::synthesizer::PlayingPattern;
 use call_media::CallMedia;
 use conference::Conference;
+pub(crate) use conference::update_conference;
 pub use devices::{Device, Devices};
 use early_media::EarlyMediaWatch;
 use hold_music::HoldMusic;

@@ -47,6 +47,7 @@ pub struct Secondary {
     pub(crate) recordings: fn(RecordingContext) -> Rc<dyn RecordingService>,
     pub handle: fn(&Rc<App>, UserAction),
     pub(crate) start_hold_music: fn(Weak<OutgoingAudio>),
+    pub(crate) update_conference: fn(&Rc<media::Inner>),
 }
 
 /// The part's only entrance.
@@ -64,5 +65,6 @@ pub fn load() -> Result<Secondary, SplitLoaderError> {
         recordings: recordings::service::start,
         handle: app::secondary::handle,
         start_hold_music: media::start_hold_music,
+        update_conference: media::update_conference,
     })
 }

@@ -3,7 +3,7 @@
 //! Each call sends a mix of its own ([`super::outgoing_audio`]): microphone and clip, and one node of each other party
 //! that is heard. The loudspeaker plays each party by its own audio element, as that of an ordinary call. A party that is
 //! muted is heard by nobody, neither the person nor the others; nor is one that has put us on hold, whose hold music
-//! would play to all.
+//! would play to all. The part of the phone that is loaded later connects them ([`update_conference`]).
 //!
 //! Whoever records a conference finds what the person says in [`super::outgoing_audio`] (microphone and clip), and all
 //! that is heard of the parties in [`Conference::heard`].
@@ -17,6 +17,7 @@ use web_sys::{AudioContext, AudioNode, MediaStream, MediaStreamAudioSourceNode};
 use super::Inner;
 use super::call_media::CallMedia;
 use crate::browser::sleep;
+use crate::secondary;
 
 /// A browser starts an `AudioContext` within this time, or waits for a gesture of the person.
 const CONTEXT_START_MS: i32 = 1_000;
@@ -27,6 +28,8 @@ pub struct Conference {
     /// By the last snapshot.
     parties: Vec<Party>,
     sources: Vec<Source>,
+    /// There are parties, or what there was for them has to be undone.
+    is_in_use: bool,
     /// The parties do not hear each other until the browser starts the `AudioContext`.
     awaits_context: bool,
 }
@@ -70,65 +73,85 @@ impl Conference {
 
 impl Inner {
     pub(super) fn apply_parties(self: &Rc<Self>, snapshot: &AgentSnapshot, page: &str) {
-        self.conference.borrow_mut().parties = parties(snapshot, page);
+        let parties = parties(snapshot, page);
+        let mut conference = self.conference.borrow_mut();
+        conference.is_in_use |= !parties.is_empty();
+        conference.parties = parties;
+        drop(conference);
         self.update_conference();
     }
 
     /// Connects those that talk: needed whenever a party comes or goes, talks or waits, or has another stream.
     pub(super) fn update_conference(self: &Rc<Self>) {
-        let parties = self.conference.borrow().parties.clone();
-        let all: Vec<Rc<CallMedia>> = self.media_by_call.borrow().values().cloned().collect();
-        let party_of = |call_media: &CallMedia| parties.iter().find(|party| party.call == call_media.call());
-        let talks =
-            |call_media: &CallMedia| party_of(call_media).is_some() && self.gates.borrow().is_open(call_media.call());
-        let is_heard = |call_media: &CallMedia| party_of(call_media).is_none_or(|party| party.is_heard);
-        for call_media in &all {
-            call_media.set_heard(is_heard(call_media));
-        }
-        let talking = all.iter().filter(|call_media| talks(call_media));
-        let is_wanted = talking.clone().count() > 1;
-        let context = self.audio.context_if_running().filter(|_| is_wanted);
-        let mut sources = Vec::new();
-        if let Some(context) = &context {
-            for call_media in talking.filter(|call_media| is_heard(call_media)) {
-                if let Some(stream) = call_media.remote_stream() {
-                    sources.extend(self.conference.borrow_mut().source(context, call_media.call(), stream));
-                }
-            }
-        }
-        let unused = std::mem::replace(&mut self.conference.borrow_mut().sources, sources);
-        for call_media in &all {
-            let conference = self.conference.borrow();
-            let others = conference.heard().filter(|(call, _)| talks(call_media) && *call != call_media.call());
-            call_media.outgoing().set_others(context.as_ref(), others.map(|(_, node)| node.clone()).collect());
-        }
-        drop(unused);
-        if is_wanted && context.is_none() {
-            self.await_context();
-        }
-    }
-
-    /// A page that was reloaded may need a gesture before it can mix.
-    fn await_context(self: &Rc<Self>) {
-        if std::mem::replace(&mut self.conference.borrow_mut().awaits_context, true) {
+        if !self.conference.borrow().is_in_use {
             return;
         }
-        let inner = Rc::clone(self);
+        let inner = Rc::downgrade(self);
         spawn_local(async move {
-            let context = inner.audio.running_context().await;
-            inner.conference.borrow_mut().awaits_context = false;
-            if context.is_some() {
-                inner.update_conference();
-            }
-        });
-        let inner = Rc::clone(self);
-        spawn_local(async move {
-            sleep(CONTEXT_START_MS).await;
-            if inner.conference.borrow().awaits_context && !inner.media_by_call.borrow().is_empty() {
-                inner.set_sound_blocked(true);
+            if let Ok(part) = secondary::load().await
+                && let Some(inner) = inner.upgrade()
+            {
+                (part.update_conference)(&inner);
             }
         });
     }
+}
+
+/// See [`Inner::update_conference`].
+pub fn update_conference(inner: &Rc<Inner>) {
+    let parties = inner.conference.borrow().parties.clone();
+    inner.conference.borrow_mut().is_in_use = !parties.is_empty();
+    let all: Vec<Rc<CallMedia>> = inner.media_by_call.borrow().values().cloned().collect();
+    let party_of = |call_media: &CallMedia| parties.iter().find(|party| party.call == call_media.call());
+    let talks =
+        |call_media: &CallMedia| party_of(call_media).is_some() && inner.gates.borrow().is_open(call_media.call());
+    let is_heard = |call_media: &CallMedia| party_of(call_media).is_none_or(|party| party.is_heard);
+    for call_media in &all {
+        call_media.set_heard(is_heard(call_media));
+    }
+    let talking = all.iter().filter(|call_media| talks(call_media));
+    let is_wanted = talking.clone().count() > 1;
+    let context = inner.audio.context_if_running().filter(|_| is_wanted);
+    let mut sources = Vec::new();
+    if let Some(context) = &context {
+        for call_media in talking.filter(|call_media| is_heard(call_media)) {
+            if let Some(stream) = call_media.remote_stream() {
+                sources.extend(inner.conference.borrow_mut().source(context, call_media.call(), stream));
+            }
+        }
+    }
+    let unused = std::mem::replace(&mut inner.conference.borrow_mut().sources, sources);
+    for call_media in &all {
+        let conference = inner.conference.borrow();
+        let others = conference.heard().filter(|(call, _)| talks(call_media) && *call != call_media.call());
+        call_media.outgoing().set_others(context.as_ref(), others.map(|(_, node)| node.clone()).collect());
+    }
+    drop(unused);
+    if is_wanted && context.is_none() {
+        await_context(inner);
+    }
+}
+
+/// A page that was reloaded may have to wait before it can mix.
+fn await_context(inner: &Rc<Inner>) {
+    if std::mem::replace(&mut inner.conference.borrow_mut().awaits_context, true) {
+        return;
+    }
+    let waiting = Rc::clone(inner);
+    spawn_local(async move {
+        let context = waiting.audio.running_context().await;
+        waiting.conference.borrow_mut().awaits_context = false;
+        if context.is_some() {
+            waiting.update_conference();
+        }
+    });
+    let inner = Rc::clone(inner);
+    spawn_local(async move {
+        sleep(CONTEXT_START_MS).await;
+        if inner.conference.borrow().awaits_context && !inner.media_by_call.borrow().is_empty() {
+            inner.set_sound_blocked(true);
+        }
+    });
 }
 
 /// Those that are mixed in this page.

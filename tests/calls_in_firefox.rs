@@ -42,7 +42,7 @@ async fn hears_something(frame: &BrowsingContext) {
 }
 
 #[tokio::test]
-async fn a_call_has_sound_both_ways_and_can_be_held_and_resumed_in_firefox() {
+async fn a_call_has_sound_both_ways_can_be_held_and_resumed_and_survives_a_reload_in_firefox() {
     let kamailio = Kamailio::start().await;
     let bitcall = Bitcall::demo().await;
     let (username, password) = Kamailio::subscriber(1);
@@ -57,7 +57,7 @@ async fn a_call_has_sound_both_ways_and_can_be_held_and_resumed_in_firefox() {
     let firefox = Firefox::start().await;
     let host_page = firefox.open(&host.url("/")).await;
     let frame = host_page.phone().await;
-    let phone = TestPhone { host_page, frame };
+    let mut phone = TestPhone { host_page, frame };
     phone.host_page.until("BitcallWebphone.isRegistered()").await;
 
     let mut anna = Baresip::start(&kamailio, 3, 900, true).await;
@@ -71,6 +71,12 @@ async fn a_call_has_sound_both_ways_and_can_be_held_and_resumed_in_firefox() {
     press(&phone.frame, "Hold").await;
     anna.hears(Firefox::TONE).await;
     hears_something(&phone.frame).await;
+
+    // Firefox ends a SharedWorker with its last page, and the agent with it.
+    phone.host_page.reload().await;
+    phone.frame = phone.host_page.phone().await;
+    hears_something(&phone.frame).await;
+    anna.hears(Firefox::TONE).await;
 
     press(&phone.frame, "Hang up").await;
     anna.event("CALL_CLOSED").await;

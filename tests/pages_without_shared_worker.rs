@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use crate::rig::browser::Browser;
+use crate::rig::office::Office;
 use crate::rig::sipp::Sipp;
 use crate::rig::tap::Tap;
 use crate::rig::test_bed::TestBed;
@@ -38,6 +40,41 @@ async fn two_pages_without_a_shared_worker_both_ring_and_keep_their_registration
     second.frame.hears(TestBed::TONE).await;
     second.frame.click("button", "Hang up").await;
     far.succeeds().await;
+}
+
+/// The agent ends with its page; what the call is, is kept by the tab.
+#[tokio::test]
+async fn a_call_survives_the_reload_of_a_page_without_a_shared_worker() {
+    let browser = Browser::start(Office::TONE).await;
+    browser.bidi().script().add_preload_script(NO_SHARED_WORKER).await.unwrap();
+    let mut office = Office::open_in(browser, "enterprise", json!({})).await;
+    let (anna, bert) = (office.b2bua.far_end("201", "Anna", 900), office.b2bua.far_end("202", "Bert", 1_300));
+    office.phone.dial("201").await;
+    office.phone.frame.hears_only(900).await;
+    anna.hears(Office::TONE).await;
+
+    office.phone.reload().await;
+    office.phone.frame.hears_only(900).await;
+    anna.hears(Office::TONE).await;
+
+    // With two calls: one talks, and the other stays on hold.
+    office.phone.host_page.eval("BitcallWebphone.call('202')").await;
+    bert.hears(Office::TONE).await;
+    office.phone.reload().await;
+    office.phone.frame.hears_only(1_300).await;
+    bert.hears(Office::TONE).await;
+    anna.hears_no_more(Office::TONE).await;
+    office.phone.frame.click("button", "Hang up").await;
+    office.phone.frame.click("button", "Hold").await;
+    office.phone.frame.hears_only(900).await;
+    anna.hears(Office::TONE).await;
+    office.phone.frame.click("button", "Hang up").await;
+    office.phone.frame.sees("Ready").await;
+
+    // What is over is not taken up again.
+    office.phone.reload().await;
+    office.phone.ready().await;
+    office.phone.frame.gone("button", "Hang up").await;
 }
 
 /// What the pages register by: ids of their own (RFC 5626 section 4.1), the same again after a reload.

@@ -182,6 +182,7 @@ impl Agent {
                 Some(CallListOutput::Start(config)) => self.start_user_agent(*config, now),
                 Some(CallListOutput::Finished) => self.out.push_back(Output::Finished),
                 None if self.call_list.send_snapshot_if_changed() => {}
+                None if self.sip.as_ref().is_some_and(|sip| self.call_list.keep_calls(sip)) => {}
                 None => break,
             }
         }

@@ -239,6 +239,26 @@ impl Call {
         call
     }
 
+    /// A call of an earlier agent, in whose snapshot it was active. It waits for a page and for the server.
+    pub fn restored(snapshot: CallSnapshot, owner: Owner) -> Call {
+        let started_at = Millis(snapshot.started_at);
+        let mut call = Call::new(snapshot.id, snapshot.direction, snapshot.number, Phase::Active, started_at);
+        call.display_name = snapshot.display_name;
+        call.requested_caller_id = snapshot.requested_caller_id;
+        call.diverted_from = snapshot.diverted_from.map(|number| RemoteParty { number, ..RemoteParty::default() });
+        call.headers = snapshot.headers.into_iter().map(|header| (header.name, header.value)).collect();
+        call.owner = owner;
+        call.wishes.held = !matches!(snapshot.hold, HoldState::None | HoldState::Resuming);
+        call.hold_agreed = snapshot.hold == HoldState::Held;
+        call.remote_held = snapshot.remote_held;
+        call.muted = snapshot.muted;
+        call.recording = snapshot.recording;
+        call.detached = true;
+        call.answered_at = snapshot.answered_at.map(Millis);
+        call.consults_for = snapshot.consults_for;
+        call
+    }
+
     fn new(id: CallId, direction: CallDirection, number: String, phase: Phase, now: Millis) -> Call {
         Call {
             dialog: id.clone(),

@@ -6,6 +6,7 @@ mod account;
 mod auto_answer;
 mod conference;
 mod far_end;
+mod kept_calls;
 mod media;
 mod page_commands;
 mod page_takeover;
@@ -113,7 +114,7 @@ impl CallList {
             ToAgent::Leave => return self.page_left(port, now),
             ToAgent::Alive { visible } => self.pages.keep_alive(port, visible, now),
             ToAgent::Probe | ToAgent::Offline => {}
-            ToAgent::SignIn { account } => self.sign_in(port, *account, now),
+            ToAgent::SignIn { account, kept } => self.sign_in(port, *account, kept, now),
             _ if self.pages.by_port(port).is_none_or(|page| !page.authorized) => return,
             ToAgent::SignOut => self.sign_out(now),
             ToAgent::Retry => self.retry(),

@@ -180,7 +180,7 @@ impl AgentDriver {
             return self.post(port, &ToPage::Log { line: "unreadable message from the page".into() });
         };
         match &mut message {
-            ToAgent::SignIn { account } => {
+            ToAgent::SignIn { account, .. } => {
                 account.instance_id = agent_protocol::numbered_instance(&account.instance_id, self.number.get());
             }
             ToAgent::Attach { page, .. } => {

@@ -19,6 +19,8 @@ pub struct Page {
     /// commands are ignored.
     pub authorized: bool,
     last_activity: Millis,
+    /// What it was told to keep last.
+    pub kept: String,
     /// Set to a higher value when the page attaches or becomes visible.
     rank: u64,
 }
@@ -43,6 +45,7 @@ impl Pages {
             visible,
             authorized: false,
             last_activity: now,
+            kept: String::new(),
             rank: self.ranks,
         });
     }
@@ -111,6 +114,10 @@ impl Pages {
     /// The authorized pages.
     pub fn iter(&self) -> impl Iterator<Item = &Page> {
         self.attached.iter().filter(|page| page.authorized)
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Page> {
+        self.attached.iter_mut().filter(|page| page.authorized)
     }
 
     /// No page is attached, authorized or not.

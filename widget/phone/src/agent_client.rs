@@ -15,7 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 use bitcall_wire::agent_protocol::{
-    AgentSnapshot, CallId, CallOptions, MediaRequest, OtherCalls, RecordingCommand, RegistrationFailure,
+    AgentSnapshot, CallId, CallOptions, KeptCalls, MediaRequest, OtherCalls, RecordingCommand, RegistrationFailure,
     RegistrationFailureCode, RegistrationStatus, SipAccount, ToAgent, ToPage,
 };
 use js_sys::Reflect;
@@ -25,6 +25,7 @@ use web_sys::{EventTarget, MessagePort};
 
 use crate::browser::{self, BrowserTimer, EventListener};
 use crate::media::Media;
+use crate::page;
 
 /// How often a page sends a keep-alive. The agent drops a page after 12 s without one.
 const ALIVE_INTERVAL_MS: i32 = 5_000;
@@ -65,6 +66,8 @@ struct Inner {
     web_lock: RefCell<Option<web_lock::WebLock>>,
     /// Set where the agent runs in this page, which is then a user agent of its own.
     instance_number: RefCell<Option<instance_number::InstanceNumber>>,
+    /// What the agent wants to be kept for the next page in this tab.
+    kept: RefCell<String>,
     /// Runs until the first message of the agent.
     start_timer: RefCell<Option<BrowserTimer>>,
     /// The agent did not start. The next sign-in attaches again.
@@ -100,6 +103,7 @@ impl AgentClient {
             heartbeat: RefCell::default(),
             web_lock: RefCell::default(),
             instance_number: RefCell::default(),
+            kept: RefCell::default(),
             start_timer: RefCell::default(),
             start_failed: Cell::new(false),
             in_page_only: Cell::new(false),
@@ -144,7 +148,8 @@ impl AgentClient {
             return self.0.open();
         }
         let account = Box::new(self.0.with_own_instance_id(account));
-        self.send(&ToAgent::SignIn { account });
+        let kept = self.0.take_kept();
+        self.send(&ToAgent::SignIn { account, kept });
     }
 
     /// Ends all calls and unregisters.
@@ -317,7 +322,7 @@ impl Inner {
     fn connect_port(&self, port: MessagePort) {
         if let Some(account) = self.account.borrow().clone() {
             let account = Box::new(self.with_own_instance_id(account));
-            agent_port::post(&port, &ToAgent::SignIn { account });
+            agent_port::post(&port, &ToAgent::SignIn { account, kept: self.take_kept() });
         }
         for message in self.queued.borrow_mut().drain(..) {
             agent_port::post(&port, &message);
@@ -332,6 +337,28 @@ impl Inner {
         account
     }
 
+    /// Stores what is to be kept, with the time, in this tab.
+    fn store_kept(&self) {
+        let kept = self.kept.borrow();
+        if !kept.is_empty()
+            && let Some(storage) = browser::session_storage()
+        {
+            let _ = storage.set_item(&self.address.name, &[&page::unix_now_ms().to_string(), " ", &**kept].concat());
+        }
+    }
+
+    /// Takes what was kept last in this tab: it can be used once.
+    fn take_kept(&self) -> Option<KeptCalls> {
+        self.kept.take();
+        let storage = browser::session_storage()?;
+        let stored = storage.get_item(&self.address.name).ok()??;
+        let _ = storage.remove_item(&self.address.name);
+        let (at, record) = stored.split_once(' ')?;
+        // Also where the clock was set back.
+        let age_ms = page::unix_now_ms().abs_diff(at.parse().ok()?);
+        Some(KeptCalls { record: record.to_owned(), age_ms })
+    }
+
     /// Reports the failure in the agent's place. If the agent was only slow, its first snapshot replaces
     /// this one.
     fn report_not_started(&self) {
@@ -344,6 +371,7 @@ impl Inner {
     }
 
     fn send_alive(self: &Rc<Self>) {
+        self.store_kept();
         self.send(&ToAgent::Alive { visible: browser::is_page_visible() });
     }
 
@@ -354,6 +382,9 @@ impl Inner {
     fn detach_with(self: &Rc<Self>, last: &ToAgent) {
         if let Some(agent_port) = &*self.agent_port.borrow() {
             agent_port::post(agent_port.port(), last);
+        }
+        if matches!(last, ToAgent::Leave) {
+            self.take_kept();
         }
         *self.heartbeat.borrow_mut() = None;
         *self.start_timer.borrow_mut() = None;
@@ -383,6 +414,7 @@ impl Inner {
         *self.listeners.borrow_mut() = vec![
             on(&window, "pagehide", |client| {
                 client.hidden_by_browser.set(true);
+                client.store_kept();
                 client.detach();
                 client.media.close_all();
             }),
@@ -431,6 +463,11 @@ impl Inner {
                 return;
             }
             ToPage::Snapshot { snapshot } => self.media.apply_snapshot(snapshot, &self.page),
+            ToPage::Keep { record } => {
+                self.take_kept();
+                self.kept.borrow_mut().clone_from(record);
+                return self.store_kept();
+            }
             ToPage::Event { .. } | ToPage::Log { .. } => {}
         }
         (self.on_message)(message);

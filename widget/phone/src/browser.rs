@@ -140,6 +140,11 @@ pub fn is_page_visible() -> bool {
         .is_some_and(|document| document.visibility_state() == VisibilityState::Visible)
 }
 
+/// The storage of this tab, which survives a reload.
+pub fn session_storage() -> Option<web_sys::Storage> {
+    web_sys::window()?.session_storage().ok().flatten()
+}
+
 /// 96 random bits in hex.
 pub fn random_id() -> String {
     use std::fmt::Write as _;

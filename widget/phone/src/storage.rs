@@ -10,6 +10,7 @@ use js_sys::JSON;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::browser;
 use crate::signin::StoredSession;
 use crate::value;
 
@@ -131,7 +132,7 @@ fn local() -> Option<WebStorage> {
 }
 
 fn session_storage() -> Option<WebStorage> {
-    web_sys::window()?.session_storage().ok().flatten().map(WebStorage)
+    browser::session_storage().map(WebStorage)
 }
 
 /// A version 4 UUID (RFC 9562 §5.4).

@@ -54,6 +54,8 @@ pub enum ToAgent {
     },
     SignIn {
         account: Box<SipAccount>,
+        /// What the page was told to keep before it was loaded anew.
+        kept: Option<KeptCalls>,
     },
     SignOut,
     /// Check or retry the connection now instead of after the back-off (`online`, `visibilitychange`). An account
@@ -159,6 +161,14 @@ pub enum ToAgent {
     },
 }
 
+/// The last [`ToPage::Keep`] of the page that was loaded in this tab before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptCalls {
+    pub record: String,
+    /// Since that page was there the last time.
+    pub age_ms: u64,
+}
+
 /// A header field of an INVITE that an application has set or reads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallHeader {
@@ -201,6 +211,11 @@ pub enum ToPage {
         request_id: u32,
         request: MediaRequest,
     },
+    /// What the page's established calls need to go on without this agent, which may end with the page. The page keeps
+    /// it for the next page in this tab ([`ToAgent::SignIn`]). Empty without such a call.
+    Keep {
+        record: String,
+    },
     /// A line for the debug log, e.g. why a message was dropped.
     Log {
         line: String,
@@ -240,7 +255,7 @@ impl ToPage {
                 | AgentEvent::Transfer { .. }
                 | AgentEvent::HoldFailed { .. } => {}
             },
-            ToPage::Media { .. } | ToPage::Log { .. } => {}
+            ToPage::Media { .. } | ToPage::Keep { .. } | ToPage::Log { .. } => {}
         }
     }
 }

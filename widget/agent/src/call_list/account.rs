@@ -3,8 +3,8 @@
 use bitcall_sip::digest::{self, Algorithm};
 use bitcall_sip::ua::{self, Command, Millis};
 use bitcall_wire::agent_protocol::{
-    AccountSecret, AgentEvent, AgentSnapshot, RealmHa1, RegistrationFailureCode, RegistrationStatus, SipAccount,
-    TakenCallerId, ToPage,
+    AccountSecret, AgentEvent, AgentSnapshot, KeptCalls, RealmHa1, RegistrationFailureCode, RegistrationStatus,
+    SipAccount, TakenCallerId, ToPage,
 };
 use bitcall_wire::config::{CallerIdHeader, Redirects, Referrals};
 use sha2::{Digest as _, Sha256};
@@ -16,12 +16,13 @@ use crate::pages::PortId;
 
 impl CallList {
     /// Signs in. A page of the same account uses the existing registration.
-    pub(super) fn sign_in(&mut self, port: PortId, account: SipAccount, now: Millis) {
+    pub(super) fn sign_in(&mut self, port: PortId, account: SipAccount, kept: Option<KeptCalls>, now: Millis) {
         if self.has_wrong_secret(&account) {
             return self.reject_credentials(port);
         }
         if !self.running {
             self.start(account);
+            self.restore_calls(kept, now);
             // Before the page is authorized, so that it never gets a snapshot with `SignedOut`: a page
             // that was signed in before would forget its session.
             self.send_snapshot_if_changed();

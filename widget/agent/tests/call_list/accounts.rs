@@ -418,7 +418,7 @@ fn caller_ids_are_sent_as_the_tenant_has_set_and_what_a_server_takes_is_told_to_
     let mut phone = TestCallList::new();
     phone.attach_without_sign_in(1, "a");
     let account = SipAccount { caller_id_headers: vec![taken], ..account() };
-    phone.send(1, ToAgent::SignIn { account: Box::new(account) });
+    phone.send(1, ToAgent::SignIn { account: Box::new(account), kept: None });
     let known = [("wss://sip.test".to_owned(), ua::CallerIdHeader::From)];
     assert_eq!(phone.started_configs()[0].caller_id_headers, known);
 }

@@ -4,7 +4,8 @@ use bitcall_agent::{Agent, AgentClock, ClockChange, ClockReading, Input, Output}
 use bitcall_sip::message::{Header, Message, Request, Response};
 use bitcall_sip::ua::TransportId;
 use bitcall_wire::agent_protocol::{
-    AgentSnapshot, CallOptions, CallState, MediaReply, MediaRequest, RegistrationStatus, ToAgent, ToPage,
+    AgentSnapshot, CallOptions, CallState, KeptCalls, MediaReply, MediaRequest, RegistrationStatus, SipAccount,
+    ToAgent, ToPage,
 };
 
 use crate::test_call_list::account;
@@ -22,6 +23,8 @@ struct Computer {
     socket: Option<TransportId>,
     server: Server,
     snapshots: Vec<AgentSnapshot>,
+    /// What the page was told to keep last.
+    kept: String,
     /// Answers of the server and the page that are under way.
     arriving: Vec<Input>,
 }
@@ -48,10 +51,11 @@ impl Computer {
             socket: None,
             server: Server::default(),
             snapshots: Vec::new(),
+            kept: String::new(),
             arriving: Vec::new(),
         };
         computer.page(ToAgent::Attach { page: "a".into(), visible: true });
-        computer.page(ToAgent::SignIn { account: Box::new(account()) });
+        computer.page(ToAgent::SignIn { account: Box::new(account()), kept: None });
         computer.page(ToAgent::Call {
             call: "c1".into(),
             number: "102".into(),
@@ -61,6 +65,19 @@ impl Computer {
         computer.run(1_000);
         assert!(computer.is_ready() && computer.is_in_call());
         computer
+    }
+
+    /// The agent ends with its page, and the page is loaded anew with what it kept.
+    fn reload(&mut self, record: &str, age_ms: u64, username: &str) {
+        self.agent = Agent::new([8; 32]);
+        self.socket = None;
+        self.arriving.clear();
+        self.snapshots.clear();
+        self.page(ToAgent::Attach { page: "b".into(), visible: true });
+        let account = Box::new(SipAccount { username: username.into(), ..account() });
+        self.page(ToAgent::SignIn { account, kept: Some(KeptCalls { record: record.into(), age_ms }) });
+        self.run(1_000);
+        assert!(self.is_ready());
     }
 
     fn page(&mut self, message: ToAgent) {
@@ -112,6 +129,7 @@ impl Computer {
                             let message = ToAgent::MediaReply { call, request_id, reply };
                             self.arriving.push(Input::Page { port: 1, message });
                         }
+                        ToPage::Keep { record } => self.kept = record,
                         ToPage::Event { .. } | ToPage::Log { .. } => {}
                     }
                 }
@@ -297,5 +315,38 @@ fn small_corrections_of_the_wall_clock_change_no_shown_time() {
         let wall_ms = START.wall_ms.saturating_add_signed(correction);
         let change = clock.advance(ClockReading { wall_ms, ..START }, None);
         assert_eq!((change, clock.shown(at)), (ClockChange::default(), at));
+    }
+}
+
+#[test]
+fn a_call_outlives_its_agent_by_what_the_page_kept() {
+    let mut computer = Computer::in_call();
+    let record = computer.kept.clone();
+    assert!(!record.is_empty() && !record.contains("secret"));
+    computer.reload(&record, 60_000, &account().username);
+    assert!(computer.is_in_call());
+    let call = computer.snapshots.last().unwrap().calls.first().unwrap().clone();
+    assert_eq!((call.id.as_str(), call.number.as_str(), call.page.as_deref()), ("c1", "102", Some("b")));
+    assert!(!call.detached, "the re-INVITE was accepted");
+    computer.page(ToAgent::HangUp { call: "c1".into() });
+    assert_eq!((computer.server.byes, computer.kept.as_str()), (1, ""));
+}
+
+#[test]
+fn a_record_that_is_old_malformed_or_of_another_account_is_dropped() {
+    let mut computer = Computer::in_call();
+    let record = computer.kept.clone();
+    let cut: String = record.chars().take(record.chars().count() / 2).collect();
+    let other_version = format!("0{}", &record[1..]);
+    let name = account().username;
+    for (record, age_ms, username) in [
+        (record.as_str(), 60_001, name.as_str()),
+        (&record, 0, "999"),
+        (&cut, 0, &name),
+        (&other_version, 0, &name),
+        ("1\u{1f600}", 0, &name),
+    ] {
+        computer.reload(record, age_ms, username);
+        assert!(computer.snapshots.last().unwrap().calls.is_empty());
     }
 }

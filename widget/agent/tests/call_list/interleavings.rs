@@ -126,7 +126,7 @@ impl World {
         self.send(port, ToAgent::Attach { page: format!("page{port}"), visible: true });
         let calls = CallBehavior { auto_answer: true, ..CallBehavior::default() };
         let account = SipAccount { max_sessions: 0, calls, ..account() };
-        self.send(port, ToAgent::SignIn { account: Box::new(account) });
+        self.send(port, ToAgent::SignIn { account: Box::new(account), kept: None });
     }
 
     fn send(&mut self, port: PortId, message: ToAgent) {
@@ -244,7 +244,7 @@ impl World {
                 }
             }
             Command::RefuseReferral { call } => self.dialog(&call).refers = false,
-            Command::Register | Command::Unregister | Command::SetPassword { .. } => {}
+            Command::Register | Command::Unregister | Command::SetPassword { .. } | ua::Command::Restore { .. } => {}
         }
     }
 
@@ -458,7 +458,7 @@ impl World {
                 assert!(page.known.remove(&call.id), "the end of {} is told twice", call.id);
             }
             ToPage::Event { event: AgentEvent::AutoAnswerDue { call } } => self.tone_played(port, &call),
-            ToPage::Event { .. } | ToPage::Log { .. } => {}
+            ToPage::Event { .. } | ToPage::Keep { .. } | ToPage::Log { .. } => {}
         }
         for call in silenced {
             self.send(port, ToAgent::Silenced { call, revision });

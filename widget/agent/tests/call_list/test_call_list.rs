@@ -93,7 +93,7 @@ impl TestCallList {
     pub fn sign_in_with(&mut self, port: PortId, username: &str, secret: AccountSecret) {
         let (calls, max_sessions) = (self.behavior, self.max_sessions);
         let account = SipAccount { username: username.into(), secret, calls, max_sessions, ..account() };
-        self.send(port, ToAgent::SignIn { account: Box::new(account) });
+        self.send(port, ToAgent::SignIn { account: Box::new(account), kept: None });
     }
 
     pub fn call(&mut self, port: PortId, call: &str, number: &str) {

@@ -131,7 +131,7 @@ impl App {
                 }
             }
             // Handled by the agent client.
-            ToPage::Media { .. } => {}
+            ToPage::Media { .. } | ToPage::Keep { .. } => {}
         }
     }
 

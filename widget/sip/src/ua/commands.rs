@@ -26,6 +26,9 @@ impl UserAgent {
             }
             Command::Transfer { call, target } => self.transfer(&call, &target, now),
             Command::Replace { call, replaced, sdp } => self.replace(call, &replaced, &sdp, now),
+            Command::Restore { call, dialog } => {
+                self.calls.push(Call::restored(&self.context, call, *dialog, now));
+            }
             Command::Answer { call, sdp } => {
                 self.with_active_call(&call, |call, context| call.answer(context, &sdp, now));
             }

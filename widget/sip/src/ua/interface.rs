@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::calls::DialogRecord;
 use super::status_text::status_text;
 use crate::digest::Algorithm;
 pub use crate::time::Millis;
@@ -228,6 +229,9 @@ pub enum Command {
     /// Replace the dialog of the established call `replaced` by a new INVITE with our offer (RFC 3891), in the
     /// call `call`. `Answered` or `Ended` follows for it. The far end ends the replaced dialog.
     Replace { call: CallId, replaced: CallId, sdp: String },
+    /// Go on with a call of an earlier user agent of this account. It counts as detached: `OfferNeeded` follows the
+    /// registration. No other user agent may go on with it.
+    Restore { call: CallId, dialog: Box<DialogRecord> },
     /// Accept an incoming call. `sdp` is the answer to its offer, or our offer if it had none.
     Answer { call: CallId, sdp: String },
     /// Reject an incoming call with a final status (300–699), e.g. 486 or 603.

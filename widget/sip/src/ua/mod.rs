@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use self::context::{ALLOW, TransactionUser, UaContext};
 use calls::Call;
+pub use calls::DialogRecord;
 use failback::Failback;
 use keepalive::Keepalive;
 use reconnect_backoff::ReconnectBackoff;
@@ -95,6 +96,11 @@ impl UserAgent {
     /// Gives the password back to a restored user agent, whose state does not contain it. Has no other effect.
     pub fn restore_password(&mut self, password: String) {
         self.context.credential_store.set_password(password);
+    }
+
+    /// What another user agent needs for [`Command::Restore`]; None unless the call is established.
+    pub fn dialog_record(&self, call: &str) -> Option<DialogRecord> {
+        self.calls.iter().find(|other| other.id == call)?.record()
     }
 
     /// The next output, oldest first.

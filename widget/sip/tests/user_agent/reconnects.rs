@@ -303,3 +303,51 @@ fn unanswered_calls_are_removed_without_a_reconnect() {
     phone.ended("c");
     phone.assert_no_calls();
 }
+
+#[test]
+fn a_call_goes_on_in_the_next_user_agent_by_its_record() {
+    let mut earlier = TestUserAgent::registered();
+    earlier.invite_as("ringing");
+    assert_eq!(earlier.dialog_record("ringing"), None, "not established");
+    earlier.outgoing_call();
+    let record = earlier.dialog_record("c").unwrap();
+    earlier.hang_up("c");
+    let in_dialog = earlier.request("BYE");
+    assert_eq!(earlier.dialog_record("c"), None, "over");
+
+    let mut phone = TestUserAgent::unregistered();
+    phone.command(Command::Restore { call: "c".into(), dialog: Box::new(record.clone()) });
+    phone.command(Command::Register);
+    phone.reconnect();
+    assert_eq!(needed(&mut phone), OfferReason::Recovery);
+    let recovery = reinvite(&mut phone);
+    for field in [Header::CallId, Header::From, Header::To, Header::CSeq, Header::Route] {
+        let in_both =
+            [&recovery, &in_dialog].map(|request| request.value(field).map(|text| text.replace("BYE", "INVITE")));
+        assert_eq!(in_both[0], in_both[1]);
+    }
+    assert_eq!(recovery.uri_text(), in_dialog.uri_text());
+    phone.reply_sdp(&recovery, 200, ANSWER);
+    phone.request("ACK");
+    phone.emits(&Event::Attached { call: "c".into() });
+    phone.hang_up("c");
+    phone.request("BYE");
+
+    // The far end has hung up meanwhile.
+    let mut phone = TestUserAgent::unregistered();
+    phone.command(Command::Restore { call: "c".into(), dialog: Box::new(record.clone()) });
+    phone.command(Command::Register);
+    phone.reconnect();
+    needed(&mut phone);
+    let recovery = reinvite(&mut phone);
+    phone.reply(&recovery, 481, |_| {});
+    phone.request("ACK");
+    phone.ended("c");
+
+    // The server is away.
+    let mut phone = TestUserAgent::unregistered();
+    phone.command(Command::Restore { call: "c".into(), dialog: Box::new(record) });
+    phone.command(Command::Register);
+    phone.wait(90_000);
+    phone.ended("c");
+}

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use bitcall_sip::message::{Header, Message, Request, Response};
 use bitcall_sip::ua::{
-    Command, Config, Event, Input, InviteOptions, Millis, Output, Registration, RemoteParty, SipSecret, TransportId,
-    UserAgent,
+    Command, Config, DialogRecord, Event, Input, InviteOptions, Millis, Output, Registration, RemoteParty, SipSecret,
+    TransportId, UserAgent,
 };
 
 pub const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 1.1.1.1\r\ns=-\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
@@ -401,6 +401,10 @@ impl TestUserAgent {
             assert!(owner == "Register" || owner == "Nobody", "left behind: {client:#?}");
         }
         assert!(state["context"]["server_transactions"].as_array().unwrap().is_empty());
+    }
+
+    pub fn dialog_record(&self, call: &str) -> Option<DialogRecord> {
+        self.agent.dialog_record(call)
     }
 
     /// Whether no call object and no pending request is left.

@@ -12,6 +12,7 @@ mod dispatch;
 mod identity;
 mod incoming;
 mod info;
+mod kept;
 mod message;
 mod outgoing;
 mod recovery;
@@ -33,6 +34,7 @@ use crate::dialog::Dialog;
 use crate::request_template::RequestTemplate;
 use crate::time::Timers;
 use crate::transaction::{T1_MS, T2_MS, TRANSACTION_TIMEOUT_MS};
+pub use kept::DialogRecord;
 pub(super) use replaces::Replaced;
 
 use caller_id::CallerId;

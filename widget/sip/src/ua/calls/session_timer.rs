@@ -121,7 +121,7 @@ impl Call {
         }
     }
 
-    fn start_session_timers(&mut self, now: Millis) {
+    pub(super) fn start_session_timers(&mut self, now: Millis) {
         self.timers.clear(CallTimer::SessionRefresh);
         self.timers.clear(CallTimer::SessionExpiry);
         let Some(seconds) = self.session_timer.interval else {

@@ -42,7 +42,7 @@ async fn hears_something(frame: &BrowsingContext) {
 }
 
 #[tokio::test]
-async fn a_call_has_sound_both_ways_can_be_held_and_resumed_and_survives_a_reload_in_firefox() {
+async fn calls_placed_and_answered_have_sound_both_ways_and_one_is_held_and_survives_a_reload_in_firefox() {
     let kamailio = Kamailio::start().await;
     let bitcall = Bitcall::demo().await;
     let (username, password) = Kamailio::subscriber(1);
@@ -81,6 +81,14 @@ async fn a_call_has_sound_both_ways_can_be_held_and_resumed_and_survives_a_reloa
     press(&phone.frame, "Hang up").await;
     anna.event("CALL_CLOSED").await;
     phone.event("callEnded", 1).await;
+    phone.frame.sees("Ready").await;
+
+    anna.dials("agent1").await;
+    press(&phone.frame, "Answer").await;
+    anna.hears(Firefox::TONE).await;
+    hears_something(&phone.frame).await;
+    anna.hangs_up().await;
+    phone.event("callEnded", 2).await;
     phone.frame.sees("Ready").await;
     assert_eq!(phone.frame.heard().await.unwrap().len(), 0, "no connection is left");
 }

@@ -137,6 +137,34 @@ async fn sound_and_hold_work_over_a_network_that_loses_and_delays_packets() {
     office.is_quiet_again(1).await;
 }
 
+/// The computer has moved to another network; its WebSocket still works, so only the media tells.
+#[tokio::test]
+async fn calls_go_on_by_an_ice_restart_where_the_way_of_their_media_is_gone() {
+    let office = Office::open().await;
+    let Office { phone, b2bua, .. } = &office;
+    let frame = &phone.frame;
+    let (anna, bert) = (b2bua.far_end("201", "Anna", 900), b2bua.far_end("202", "Bert", 1_300));
+    phone.dial("201").await;
+    frame.hears_only(900).await;
+    phone.host_page.eval("BitcallWebphone.call('202')").await;
+    frame.hears_only(1_300).await;
+    bert.hears(Office::TONE).await;
+
+    anna.loses_path();
+    bert.loses_path();
+    bert.hears_no_more(Office::TONE).await;
+    frame.hears_only(1_300).await;
+    bert.hears(Office::TONE).await;
+    anna.hears_no_more(Office::TONE).await;
+    frame.click("button", "Switch to Anna").await;
+    frame.hears_only(900).await;
+    anna.hears(Office::TONE).await;
+    bert.hears_no_more(Office::TONE).await;
+    anna.hangs_up();
+    bert.hangs_up();
+    office.is_quiet_again(2).await;
+}
+
 #[tokio::test]
 async fn a_far_end_that_hangs_up_a_held_call_leaves_nothing_behind() {
     let office = Office::open().await;

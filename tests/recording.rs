@@ -263,6 +263,45 @@ async fn both_sides_are_recorded_over_a_hold_a_pause_and_a_reload_and_each_is_le
 }
 
 #[tokio::test]
+async fn one_recording_goes_on_over_a_swap_and_a_conference() {
+    let settings = json!({ "behavior": { "recording": { "stereo": true }, "holdMusic": { "enabled": false } } });
+    let office = Office::open_on_plan("enterprise", settings).await;
+    let Office { phone, b2bua, browser, .. } = &office;
+    let frame = &phone.frame;
+    let (anna, bert) = (b2bua.far_end("201", "Anna", 900), b2bua.far_end("202", "Bert", 1_300));
+    call(phone, &anna).await;
+    frame.click("button", "Record").await;
+    frame.pressed("Record", true).await;
+    goes_on(&anna).await;
+    phone.host_page.eval("BitcallWebphone.call('202')").await;
+    frame.hears_only(1_300).await;
+    goes_on(&bert).await;
+    frame.click("button", "Switch to Anna").await;
+    frame.hears_only(900).await;
+    goes_on(&anna).await;
+    frame.click("button", "Merge with Bert").await;
+    frame.hears_each(&[900, 1_300]).await;
+    bert.hears_notes(&[Office::TONE, 900]).await;
+    goes_on(&bert).await;
+    frame.click("button", "Drop Bert").await;
+    phone.event("callEnded", 1).await;
+    frame.hears_only(900).await;
+    goes_on(&anna).await;
+    hang_up(phone, 2).await;
+
+    let file = take(phone, browser, "Anna").await;
+    let (ours, theirs, berts) = (file.stretches(0, Office::TONE), file.stretches(1, 900), file.stretches(1, 1_300));
+    let all = format!("{ours:?} {theirs:?} {berts:?} of {:?}", file.duration);
+    assert_eq!((ours.len(), theirs.len(), berts.len()), (2, 2, 1), "without a gap but the swap: {all}");
+    assert!(
+        berts[0].0 > theirs[1].0 && berts[0].1 < theirs[1].1,
+        "Bert is in it as a party of the conference only: {all}"
+    );
+    assert!(!file.has(0, 900) && !file.has(0, 1_300) && !file.has(1, Office::TONE), "each side on its own channel");
+    frame.gone("button", "Download Bert").await;
+}
+
+#[tokio::test]
 async fn a_page_that_crashes_while_it_records_leaves_all_but_its_last_moments() {
     let office = Office::open_with(json!({ "behavior": { "recording": { "autoRecord": true } } })).await;
     let Office { phone, b2bua, browser, .. } = &office;

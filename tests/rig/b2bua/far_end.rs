@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::f64::consts::TAU;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,8 @@ pub struct Party {
     hz: AtomicU32,
     /// The network to the phone loses and delays packets.
     pub unsteady: bool,
+    /// Nothing of the media arrives in either way.
+    path_lost: AtomicBool,
     heard: Mutex<Heard>,
 }
 
@@ -67,7 +69,16 @@ struct Silence {
 impl Party {
     pub fn new(number: &str, name: &str, hz: u32, when_called: WhenCalled) -> Self {
         let (number, name) = (number.to_owned(), name.to_owned());
-        Self { number, name, when_called, early: None, unsteady: false, hz: hz.into(), heard: Mutex::default() }
+        Self {
+            number,
+            name,
+            when_called,
+            early: None,
+            unsteady: false,
+            path_lost: AtomicBool::default(),
+            hz: hz.into(),
+            heard: Mutex::default(),
+        }
     }
 
     /// `"Name" <sip:number@…>`
@@ -78,6 +89,14 @@ impl Party {
     /// Another tone from now on.
     pub fn set_tone(&self, hz: u32) {
         self.hz.store(hz, Ordering::Relaxed);
+    }
+
+    pub fn set_path_lost(&self, lost: bool) {
+        self.path_lost.store(lost, Ordering::Relaxed);
+    }
+
+    pub fn is_path_lost(&self) -> bool {
+        self.path_lost.load(Ordering::Relaxed)
     }
 
     /// Packet `number` of its endless tone.

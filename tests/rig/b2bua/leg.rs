@@ -52,6 +52,8 @@ struct State {
     /// The phone's certificate, and which of us begins the handshake. Both stay as they were at first.
     fingerprint: String,
     setup: &'static str,
+    /// Of the phone; another one is an ICE restart (RFC 8445 §9).
+    ufrag: String,
     dtls_up: bool,
     /// Codecs of the last answer.
     order: Vec<&'static str>,
@@ -104,6 +106,7 @@ impl Leg {
         let for_engine = SdpAnswer::from_sdp_string(&for_engine).map_err(|e| e.to_string())?;
         state.rtc.sdp_api().accept_answer(pending, for_engine).map_err(|e| e.to_string())?;
         state.fingerprint.clone_from(&remote.fingerprint);
+        state.ufrag.clone_from(&remote.ufrag);
         state.setup = opposite_of(&remote.setup);
         state.sources.clone_from(&remote.sources);
         state.direction = answer_to(&remote.direction);
@@ -139,7 +142,7 @@ impl Leg {
     }
 
     fn run(socket: UdpSocket, state: State) -> Self {
-        let network = Network::new(socket, state.party.unsteady);
+        let network = Network::new(socket, Arc::clone(&state.party));
         let shared = Arc::new(Shared { network, state: Mutex::new(state), changed: Notify::new() });
         let task = tokio::spawn(run(Arc::clone(&shared)));
         Self { shared, task }
@@ -169,6 +172,7 @@ impl State {
             version: 0,
             fingerprint: String::new(),
             setup: "actpass",
+            ufrag: String::new(),
             dtls_up: false,
             order: Vec::new(),
             codec: None,
@@ -186,6 +190,9 @@ impl State {
         }
         if !remote.sources.is_empty() {
             self.sources.clone_from(&remote.sources);
+        }
+        if std::mem::replace(&mut self.ufrag, remote.ufrag.clone()) != remote.ufrag {
+            self.party.set_path_lost(false);
         }
         let offer = remote.for_engine(&self.engine_mid, &self.fingerprint, opposite_of(self.setup), &self.sources);
         let offer = SdpOffer::from_sdp_string(&offer).map_err(|e| e.to_string())?;

@@ -189,6 +189,11 @@ impl FarEnd {
         self.server.lock().unwrap().hang_up(&self.party);
     }
 
+    /// The way of the media is gone, as in another network, until the phone looks for one by an ICE restart.
+    pub fn loses_path(&self) {
+        self.party.set_path_lost(true);
+    }
+
     /// Goes on at another endpoint, with other keys, and asks the phone to follow by a re-INVITE.
     pub fn moves(&self) {
         self.server.lock().unwrap().move_call(&self.party);

@@ -1,4 +1,4 @@
-//! The way of media between phone and B2BUA: loopback, or one that loses and delays packets.
+//! The way of media between phone and B2BUA: loopback, or one that loses and delays packets, or is gone.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,6 +9,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::far_end::Party;
+
 /// Of this many packets one is lost: 3 %.
 const LOST_OF: u64 = 33;
 /// Longest delay of a packet, in ms. The delays differ, so that packets overtake each other.
@@ -18,16 +20,16 @@ type Datagram = (SocketAddr, Vec<u8>);
 
 pub struct Network {
     socket: Arc<UdpSocket>,
-    /// Packets so far, both ways; `None` where nothing is lost or delayed.
-    unsteady: Option<AtomicU64>,
+    party: Arc<Party>,
+    /// Packets so far, both ways, where they are lost and delayed.
+    packets: AtomicU64,
     delayed: (UnboundedSender<Datagram>, Mutex<UnboundedReceiver<Datagram>>),
 }
 
 impl Network {
-    pub fn new(socket: UdpSocket, unsteady: bool) -> Self {
+    pub fn new(socket: UdpSocket, party: Arc<Party>) -> Self {
         let (sender, receiver) = unbounded_channel();
-        let unsteady = unsteady.then(AtomicU64::default);
-        Self { socket: Arc::new(socket), unsteady, delayed: (sender, Mutex::new(receiver)) }
+        Self { socket: Arc::new(socket), party, packets: AtomicU64::default(), delayed: (sender, Mutex::new(receiver)) }
     }
 
     pub fn send(&self, bytes: &[u8], to: SocketAddr) {
@@ -69,8 +71,13 @@ impl Network {
 
     /// How long the next packet takes; `None`: it is lost.
     fn delay(&self) -> Option<Duration> {
-        let Some(packets) = &self.unsteady else { return Some(Duration::ZERO) };
-        let number = packets.fetch_add(1, Ordering::Relaxed);
+        if self.party.is_path_lost() {
+            return None;
+        }
+        if !self.party.unsteady {
+            return Some(Duration::ZERO);
+        }
+        let number = self.packets.fetch_add(1, Ordering::Relaxed);
         // A prime, so that the delays are spread, and the same in each run.
         let delay = Duration::from_millis(number * 7_919 % JITTER_MS + 1);
         (number % LOST_OF != LOST_OF - 1).then_some(delay)

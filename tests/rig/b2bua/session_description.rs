@@ -19,7 +19,7 @@ pub struct Remote {
     pub fingerprint: String,
     pub setup: String,
     pub mid: String,
-    ufrag: String,
+    pub ufrag: String,
     pwd: String,
     /// `a=candidate:` and `a=ssrc:` lines.
     candidates: Vec<String>,

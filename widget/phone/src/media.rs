@@ -225,7 +225,10 @@ impl Media {
 
     /// What there is to record of a call.
     pub fn recording_sources(&self, call: &str) -> Option<RecordingSources> {
-        Some(self.0.call_media(call)?.recording_sources())
+        let mut sources = self.0.call_media(call)?.recording_sources();
+        let others = self.0.together(call).into_iter().skip(1).filter_map(|other| self.0.call_media(&other));
+        sources.received.extend(others.filter_map(|other| other.audible_sound()));
+        Some(sources)
     }
 
     /// The context in which everything is mixed. `None` where the browser gives none; it may wait for a gesture.

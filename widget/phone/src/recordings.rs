@@ -21,7 +21,7 @@ use bitcall_wire::agent_protocol::{AgentSnapshot, CallDirection, RecordingComman
 use bitcall_wire::config;
 use bitcall_wire::text::readable;
 use serde::{Deserialize, Serialize};
-use web_sys::MediaStreamTrack;
+use web_sys::{AudioNode, MediaStreamTrack};
 
 pub use store::StorageQuota;
 
@@ -194,12 +194,19 @@ pub struct RecordingContext {
 
 /// The sound of a call.
 pub struct RecordingSources {
-    /// What the far end hears.
-    pub sent: Option<MediaStreamTrack>,
-    /// What arrives, of every far end.
-    pub received: Vec<MediaStreamTrack>,
-    /// The person hears the far end. Otherwise it is not recorded either.
+    /// What the far end hears of this side.
+    pub sent: Option<RecordedSound>,
+    /// What arrives of the far end; in a conference, of every one that the person hears.
+    pub received: Vec<RecordedSound>,
+    /// The person hears the call. Otherwise it is not recorded either.
     pub has_voice: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum RecordedSound {
+    Track(MediaStreamTrack),
+    /// Of the page's context.
+    Node(AudioNode),
 }
 
 #[cfg(test)]

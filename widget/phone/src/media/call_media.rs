@@ -22,7 +22,7 @@ use super::prepared_offer::PreparedOffer;
 use super::sdp::{RejectedSections, RemoteDescription};
 use super::{Inner, MediaNotice, stats};
 use crate::browser::mark;
-use crate::recordings::RecordingSources;
+use crate::recordings::{RecordedSound, RecordingSources};
 
 enum MediaTask {
     /// The offer was sent already: attach the microphone.
@@ -173,10 +173,21 @@ impl CallMedia {
 
     pub fn recording_sources(&self) -> RecordingSources {
         RecordingSources {
-            sent: self.outgoing.track(),
-            received: self.connection().and_then(|connection| connection.received_track()).into_iter().collect(),
-            has_voice: self.is_audible(),
+            sent: self.outgoing.own_sound(),
+            received: self.received_sound().into_iter().collect(),
+            has_voice: self.voice.get(),
         }
+    }
+
+    /// What arrives, where the person may hear it.
+    fn received_sound(&self) -> Option<RecordedSound> {
+        let connection = self.connection().filter(|_| self.heard.get())?;
+        connection.received_track().map(RecordedSound::Track)
+    }
+
+    /// The same, where the call has the voice.
+    pub fn audible_sound(&self) -> Option<RecordedSound> {
+        self.received_sound().filter(|_| self.voice.get())
     }
 
     pub fn set_hold_music(&self, due: bool) {

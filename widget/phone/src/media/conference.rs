@@ -127,6 +127,9 @@ pub fn update_conference(inner: &Rc<Inner>) {
         call_media.outgoing().set_others(context.as_ref(), others.map(|(_, node)| node.clone()).collect());
     }
     drop(unused);
+    for call_media in &all {
+        call_media.outgoing().notify_sound_changed();
+    }
     if is_wanted && context.is_none() {
         await_context(inner);
     }

@@ -19,6 +19,8 @@ const MONITOR_GAIN: f32 = 0.4;
 pub struct Mix {
     context: AudioContext,
     output: MediaStreamAudioDestinationNode,
+    /// All but the other parties.
+    own: GainNode,
     track: MediaStreamTrack,
     microphone: Option<MediaStreamAudioSourceNode>,
     /// The music, or the clip that is playing.
@@ -91,6 +93,10 @@ impl Mix {
         true
     }
 
+    pub fn own(&self) -> &AudioNode {
+        &self.own
+    }
+
     pub fn track(&self) -> &MediaStreamTrack {
         &self.track
     }
@@ -117,13 +123,15 @@ impl Mix {
     fn silent(context: &AudioContext) -> Result<Mix, JsValue> {
         let output = MediaStreamAudioDestinationNode::new(context)?;
         let track = output.stream().get_audio_tracks().get(0).dyn_into()?;
-        Ok(Mix { context: context.clone(), output, track, microphone: None, sound: None, others: Vec::new() })
+        let own = context.create_gain()?;
+        own.connect_with_audio_node(&output)?;
+        Ok(Mix { context: context.clone(), output, own, track, microphone: None, sound: None, others: Vec::new() })
     }
 
     fn source(&self, sound: &AudioBuffer) -> Result<AudioBufferSourceNode, JsValue> {
         let source = self.context.create_buffer_source()?;
         source.set_buffer(Some(sound));
-        source.connect_with_audio_node(&self.output)?;
+        source.connect_with_audio_node(&self.own)?;
         Ok(source)
     }
 
@@ -131,7 +139,7 @@ impl Mix {
         let stream = MediaStream::new()?;
         stream.add_track(microphone);
         let node = self.context.create_media_stream_source(&stream)?;
-        node.connect_with_audio_node(&self.output)?;
+        node.connect_with_audio_node(&self.own)?;
         Ok(node)
     }
 }
@@ -139,6 +147,7 @@ impl Mix {
 impl Drop for Mix {
     fn drop(&mut self) {
         self.set_others(Vec::new());
+        let _ = self.own.disconnect();
         if let Some(microphone) = &self.microphone {
             let _ = microphone.disconnect();
         }

@@ -15,6 +15,7 @@ use super::mix::Mix;
 use super::peer_connection::PeerConnection;
 use super::{Inner, MediaNotice};
 use crate::browser::{EventListener, sleep};
+use crate::recordings::RecordedSound;
 use crate::secondary;
 
 /// The microphone is reopened when the operating system mutes it for longer than this.
@@ -222,6 +223,12 @@ impl OutgoingAudio {
         let ended = self.mix.take();
         self.update_senders();
         drop(ended);
+    }
+
+    /// What the far end gets, without the other parties of the conference.
+    pub fn own_sound(&self) -> Option<RecordedSound> {
+        let mixed = self.mix.borrow().as_ref().map(|mix| RecordedSound::Node(mix.own().clone()));
+        mixed.or_else(|| self.microphone_track().map(RecordedSound::Track))
     }
 
     /// What the far end gets.

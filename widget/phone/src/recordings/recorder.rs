@@ -7,10 +7,10 @@ use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{
     AudioBuffer, AudioContext, AudioNode, Blob, BlobEvent, GainNode, MediaRecorder, MediaRecorderOptions, MediaStream,
-    MediaStreamAudioDestinationNode, MediaStreamAudioSourceNode, MediaStreamTrack,
+    MediaStreamAudioDestinationNode, MediaStreamTrack,
 };
 
-use super::{BYTES_PER_SECOND, RecordingSources};
+use super::{BYTES_PER_SECOND, RecordedSound, RecordingSources};
 use crate::browser::{Completion, EventListener};
 
 const TYPE: &str = "audio/webm;codecs=opus";
@@ -46,15 +46,16 @@ struct Pieces {
     changed: RefCell<Option<Completion>>,
 }
 
-/// A track in the graph. It leaves it when dropped.
+/// A sound in the graph. It leaves it when dropped.
 struct Tap {
-    track: MediaStreamTrack,
-    source: MediaStreamAudioSourceNode,
+    sound: RecordedSound,
+    node: AudioNode,
+    to: AudioNode,
 }
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        let _ = self.source.disconnect();
+        let _ = self.node.disconnect_with_audio_node(&self.to);
     }
 }
 
@@ -112,32 +113,37 @@ impl Recorder {
         })
     }
 
-    /// A track that is there already stays, so that its sound has no gap.
+    /// A sound that is there already stays, so that it has no gap.
     pub fn set_sources(&self, sources: &RecordingSources) {
         self.gate.gain().set_value(if sources.has_voice { 1.0 } else { 0.0 });
         self.tap(&self.sent, sources.sent.as_slice(), &self.near);
         self.tap(&self.received, &sources.received, &self.gate);
     }
 
-    fn tap(&self, taps: &RefCell<Vec<Tap>>, tracks: &[MediaStreamTrack], to: &AudioNode) {
+    fn tap(&self, taps: &RefCell<Vec<Tap>>, sounds: &[RecordedSound], to: &AudioNode) {
         let mut taps = taps.borrow_mut();
-        for track in tracks {
-            if !taps.iter().any(|tap| tap.track == *track)
-                && let Ok(tap) = self.connect(track, to)
+        for sound in sounds {
+            if !taps.iter().any(|tap| tap.sound == *sound)
+                && let Ok(tap) = self.connect(sound, to)
             {
                 taps.push(tap);
             }
         }
-        taps.retain(|tap| tracks.contains(&tap.track));
+        taps.retain(|tap| sounds.contains(&tap.sound));
     }
 
-    fn connect(&self, track: &MediaStreamTrack, to: &AudioNode) -> Result<Tap, JsValue> {
-        let stream = MediaStream::new()?;
-        stream.add_track(track);
-        let source = self.context.create_media_stream_source(&stream)?;
+    fn connect(&self, sound: &RecordedSound, to: &AudioNode) -> Result<Tap, JsValue> {
+        let node: AudioNode = match sound {
+            RecordedSound::Node(node) => node.clone(),
+            RecordedSound::Track(track) => {
+                let stream = MediaStream::new()?;
+                stream.add_track(track);
+                self.context.create_media_stream_source(&stream)?.into()
+            }
+        };
         // The first input of a merger is the left channel.
-        source.connect_with_audio_node(to)?;
-        Ok(Tap { track: Clone::clone(track), source })
+        node.connect_with_audio_node(to)?;
+        Ok(Tap { sound: sound.clone(), node, to: to.clone() })
     }
 
     /// One last piece comes.

@@ -1,4 +1,4 @@
-//! Caller IDs of a person: added, chosen and deleted in the settings.
+//! Caller IDs of a person: added, chosen and deleted in the settings, and chosen at the dialler.
 
 use crate::rig::office::Office;
 
@@ -46,16 +46,21 @@ async fn a_chosen_caller_id_is_sent_and_remembered_and_the_host_page_overrides_i
 
     office.phone.reload().await;
     office.phone.ready().await;
+    let frame = &office.phone.frame;
+    frame.sees("+1 555 010 0200").await;
     let again = invite(&office, Some("BitcallWebphone.call('201')")).await;
     assert!(again.contains(CHOSEN), "{again}");
 
-    office.phone.frame.click("tab", "Settings").await;
-    office.phone.frame.click("radio", "Private").await;
+    // At the dialler.
+    frame.click("button", "Calling as").await;
+    frame.pressed("+1 555 010 0200", true).await;
+    frame.click("button", "Private").await;
+    frame.gone("button", "Account and caller IDs").await;
+    frame.sees("Private").await;
     let private = invite(&office, None).await;
     assert!(private.contains("Privacy: id") && !private.contains("5550100200"), "{private}");
 
     // Without the chosen one, calls are made with that of the account.
-    let frame = &office.phone.frame;
     frame.click("tab", "Settings").await;
     frame.click("radio", "777").await;
     frame.click("button", "Delete 777").await;

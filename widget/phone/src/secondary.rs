@@ -25,6 +25,7 @@ use crate::selector::Selector;
 use crate::ui::{Ui, UserAction};
 
 pub const STYLES: &str = concat!(
+    include_str!("../css/secondary/40-identity.css"),
     include_str!("../css/secondary/50-transfer.css"),
     include_str!("../css/secondary/60-lists.css"),
     include_str!("../css/secondary/70-clips.css"),
@@ -40,6 +41,7 @@ pub struct Secondary {
     pub recents: fn(Ui) -> View,
     pub settings: fn(Ui) -> View,
     pub conference: fn(Ui) -> View,
+    pub identity: fn(Ui) -> View,
     pub clips: fn(Ui, &CallId) -> View,
     pub transfer: fn(Ui, &CallId) -> View,
     /// About the displayed call.
@@ -59,6 +61,7 @@ pub fn load() -> Result<Secondary, SplitLoaderError> {
         recents: screens::recents::recents,
         settings: screens::settings::settings,
         conference: screens::conference::conference,
+        identity: screens::identity::identity,
         clips: screens::clips::clips_in_call,
         transfer: screens::transfer::transfer,
         question: screens::question::question,

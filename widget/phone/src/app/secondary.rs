@@ -8,7 +8,7 @@ use super::App;
 use crate::browser;
 use crate::page;
 use crate::secondary;
-use crate::ui::{LoadFailure, SecondaryPart, UserAction};
+use crate::ui::{CallerIdAction, LoadFailure, SecondaryPart, UserAction};
 
 /// The actions that the part carries out.
 pub fn handle(app: &Rc<App>, action: UserAction) {
@@ -39,14 +39,10 @@ impl App {
         });
     }
 
-    /// After the sign-in, so that it is there before it is asked for.
+    /// After the sign-in, so that it is there before it is asked for. It also tells with which caller ID the person calls.
     pub(super) fn load_secondary_part_when_idle(self: &Rc<Self>) {
         let app = Rc::clone(self);
-        browser::when_idle(move || {
-            if matches!(app.ui.secondary.get_untracked(), SecondaryPart::NotLoaded) {
-                app.load_secondary_part();
-            }
-        });
+        browser::when_idle(move || app.pass_to_secondary(UserAction::CallerId(CallerIdAction::Load)));
     }
 
     /// Now. After a failure it is tried again.

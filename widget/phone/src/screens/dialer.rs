@@ -5,12 +5,14 @@ use sycamore::web::{bind, events};
 
 use super::elements::*;
 use super::keypad::keypad;
+use super::secondary;
+use crate::caller_ids::PRIVATE;
 use crate::icons::{Icon, icon};
 use crate::number::format_number;
 use crate::recents::RecentCall;
 use crate::selector::selector;
 use crate::time;
-use crate::ui::{Tab, Ui, UserAction};
+use crate::ui::{CallerIdAction, Ui, UserAction};
 
 /// Element id of the number field.
 pub const NUMBER_ELEMENT_ID: &str = "number";
@@ -83,11 +85,12 @@ pub fn number_field(ui: Ui) -> View {
         .into()
 }
 
-/// The account that calls.
+/// What the other side sees of who calls.
 fn identity(ui: Ui) -> View {
-    let who = selector(move || {
-        ui.signed_in_as
-            .with(|who| who.as_ref().map(|who| (who.username.clone(), who.domain.clone())).unwrap_or_default())
+    let shown = selector(move || match &*ui.caller_ids.with(|ids| ids.chosen.clone()) {
+        "" => ui.signed_in_as.with(|who| who.as_ref().map(|who| who.username.clone()).unwrap_or_default()),
+        PRIVATE => "Private".to_owned(),
+        id => format_number(id),
     });
     div()
         .class("identity")
@@ -103,32 +106,16 @@ fn identity(ui: Ui) -> View {
                 .on_press(move || {
                     let open = ui.identity_open.get_untracked();
                     ui.identity_open.set(!open);
+                    // Another tab may have chosen another one.
+                    ui.dispatch(UserAction::CallerId(CallerIdAction::Load));
                 })
                 .children((
                     span().id("identity-label").children("Calling as"),
-                    b().id("identity-name").children(dynamic(move || who.get_clone().0)),
+                    b().id("identity-name").attr("dir", "auto").children(dynamic(move || shown.get_clone())),
                     icon(Icon::ChevronDown),
                 )),
             dynamic(move || {
-                if !ui.identity_open.get() {
-                    return View::new();
-                }
-                let (username, domain) = who.get_clone();
-                div()
-                    .class("identity-card")
-                    .id("identity-card")
-                    .children((
-                        div().class("identity-entry").children((
-                            icon(Icon::Check),
-                            div().children((b().children(username), small().children(domain))),
-                        )),
-                        button()
-                            .class("text-button")
-                            .r#type("button")
-                            .on_press(move || ui.dispatch(UserAction::Show(Tab::Settings)))
-                            .children("Change account"),
-                    ))
-                    .into()
+                if ui.identity_open.get() { secondary::draw(ui, move |part| (part.identity)(ui)) } else { View::new() }
             }),
         ))
         .into()

@@ -10,6 +10,7 @@ pub(crate) mod conference;
 mod dialer;
 mod elements;
 mod header;
+pub(crate) mod identity;
 mod incoming;
 mod keypad;
 pub(crate) mod question;

@@ -202,6 +202,8 @@ async fn tenant_commands_cover_the_admin_api_and_deletion_asks_first() {
         "ask",
         "--auto-answer",
         "on",
+        "--message-replies",
+        "on",
         "--caller-id-header",
         "remote-party-id",
         "--hold-music",
@@ -216,6 +218,12 @@ async fn tenant_commands_cover_the_admin_api_and_deletion_asks_first() {
         "on",
         "--record-beep",
         "on",
+        "--record-announcement",
+        "https://cdn.acme.com/recorded.mp3",
+        "--clip",
+        "Opening hours=https://cdn.acme.com/hours.ogg",
+        "--clip",
+        "Way=https://cdn.acme.com/way.wav",
         "--sip-domain",
         "sip.acme.com",
         "--dtmf",
@@ -237,9 +245,13 @@ async fn tenant_commands_cover_the_admin_api_and_deletion_asks_first() {
                 "behavior": { "host": { "mode": "autologin" }, "sessionRestore": "off",
                               "theme": { "start": "dark", "lock": true }, "cookieMode": "isolated",
                               "calls": { "declineStatus": 603, "redirects": "any-domain", "referrals": "ask", "autoAnswer": true,
+                                         "messageReplies": true,
                                          "callerIdHeader": "remote-party-id" },
                               "holdMusic": { "enabled": false, "url": "https://cdn.acme.com/hold.ogg" },
-                              "recording": { "autoRecord": true, "stereo": true, "beep": true } },
+                              "recording": { "autoRecord": true, "stereo": true, "beep": true,
+                                             "announcement": "https://cdn.acme.com/recorded.mp3" },
+                              "clips": [{ "name": "Opening hours", "url": "https://cdn.acme.com/hours.ogg" },
+                                        { "name": "Way", "url": "https://cdn.acme.com/way.wav" }] },
                 "sip": { "domain": "sip.acme.com", "dtmf": "info" }, "wss": ["wss://pbx.acme.com/"],
                 "iceServers": [{ "urls": ["stun:stun.acme.com"], "username": null, "hasCredential": false,
                                  "hasSecret": false }],
@@ -254,6 +266,11 @@ async fn tenant_commands_cover_the_admin_api_and_deletion_asks_first() {
     assert_eq!(bitcall.bitcall(&by_file).exit, 0);
     let shown = bitcall.bitcall(&["tenant", "show", "acme", "--raw"]).out;
     assert!(shown.contains("From a file") && shown.contains("#00ff00"), "{shown}");
+    assert!(shown.contains("Opening hours, Way"), "{shown}");
+    let unnamed = bitcall.bitcall(&["tenant", "config", "acme", "--clip", "https://cdn.acme.com/hours.ogg"]);
+    assert!(unnamed.exit == 2 && unnamed.err.contains("it has the form NAME=URL"), "{}", unnamed.err);
+    let plain = bitcall.bitcall(&["tenant", "config", "acme", "--clip", "Hours=http://cdn.acme.com/hours.ogg"]);
+    assert!(plain.err.contains("--clip") && plain.err.contains("https://"), "{}", plain.err);
     let record = bitcall.bitcall(&["tenant", "show", "acme", "--raw", "--json"]).json();
     assert_eq!((&record["raw"]["wss"], &record["raw"]["features"]["authLink"]), (&Value::Null, &json!(true)));
     assert_eq!(bitcall.bitcall(&["tenant", "config", "acme"]).exit, 2, "nothing is to be changed");

@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::json;
+
+use crate::rig::https_file::HttpsFile;
 use crate::rig::office::Office;
 use crate::rig::sound;
 
@@ -80,4 +83,37 @@ async fn a_clip_is_heard_beside_the_microphone_without_a_gap_and_also_while_mute
     anna.hears_no_more(1_100).await;
     frame.click("button", "Hang up").await;
     office.is_quiet_again(1).await;
+}
+
+#[tokio::test]
+async fn everybody_of_a_tenant_has_its_clips() {
+    let clip = HttpsFile::serve(sound::tone(1_100)).await;
+    let nothing = HttpsFile::serve(b"<!doctype html><h1>Not found</h1>".to_vec()).await;
+    let settings = json!({ "behavior": {
+        "clips": [{ "name": "Greeting", "url": clip.url }, { "name": "Gone", "url": nothing.url }],
+    } });
+    let office = Office::open_on_plan("pro", settings).await;
+    let Office { phone, b2bua, browser, .. } = &office;
+    let frame = &phone.frame;
+    let anna = b2bua.far_end("201", "Anna", 900);
+    phone.dial("201").await;
+    frame.hears(900).await;
+    anna.hears(Office::TONE).await;
+
+    frame.click("button", "Clips").await;
+    frame.click("button", "Play Gone").await;
+    frame.sees("The clip could not be loaded. Try again, or tell your administrator.").await;
+    frame.click("button", "Play Greeting").await;
+    anna.hears_notes(&[Office::TONE, 1_100]).await;
+    frame.click("button", "Stop Greeting").await;
+    anna.hears_no_more(1_100).await;
+
+    frame.click("button", "Hang up").await;
+    phone.event("callEnded", 1).await;
+
+    // Only the person's own ones can be changed.
+    frame.click("tab", "Settings").await;
+    frame.sees("For everybody").await;
+    assert_eq!(frame.all("button", "Delete Greeting").await.unwrap().len(), 0);
+    assert_eq!(browser.errors(), Vec::<String>::new());
 }

@@ -90,6 +90,7 @@ mod server_failover;
 mod several_tabs_one_registration;
 mod sign_in_modes;
 mod subdomains;
+mod text_messages;
 mod threat_model;
 mod transfers;
 mod transport_defaults;

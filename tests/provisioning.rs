@@ -142,10 +142,11 @@ async fn changed_settings_show_in_panel_and_runtime_reads() {
         "origins": { "allowedOrigins": ["https://CRM.acme.com:443/", "https://crm.acme.com", "https://*.acme.com"] },
         "app": { "popupMode": false, "installable": false, "audioClips": true },
         "behavior": { "host": { "mode": "autologin" }, "sessionRestore": "off", "theme": { "start": "dark", "lock": true },
-                      "calls": { "declineStatus": 480, "redirects": "never", "referrals": "refuse", "autoAnswer": true,
+                      "calls": { "declineStatus": 480, "redirects": "never", "referrals": "refuse", "autoAnswer": true, "messageReplies": true,
                                  "callerIdHeader": "from" },
                       "holdMusic": { "enabled": false, "url": "https://cdn.acme.com/hold.mp3" },
-                      "recording": { "autoRecord": true, "stereo": true, "beep": false } },
+                      "recording": { "autoRecord": true, "stereo": true, "beep": false, "announcement": "https://cdn.acme.com/r.mp3" },
+                      "clips": [{ "name": " Hours ", "url": "https://cdn.acme.com/hours.ogg" }] },
         "sip": { "server": "PBX.acme.com", "dtmf": "info" },
         "wss": "wss://pbx.acme.com:7443/ws",
         "iceServers": [{ "urls": "stun:stun.acme.com" }, { "urls": ["turn:turn.acme.com"], "username": "u", "credential": "c" }],
@@ -160,10 +161,14 @@ async fn changed_settings_show_in_panel_and_runtime_reads() {
     assert_eq!(phone["branding"]["themeColor"], "#0f766e");
     assert_eq!(phone["behavior"]["host"]["mode"], "autologin");
     assert_eq!(phone["behavior"]["theme"], json!({ "start": "dark", "lock": true }));
-    assert_eq!(phone["behavior"]["recording"], json!({ "autoRecord": true, "stereo": true, "beep": false }));
+    assert_eq!(
+        phone["behavior"]["recording"],
+        json!({ "autoRecord": true, "stereo": true, "beep": false, "announcement": "https://cdn.acme.com/r.mp3" })
+    );
+    assert_eq!(phone["behavior"]["clips"], json!([{ "name": "Hours", "url": "https://cdn.acme.com/hours.ogg" }]));
     assert_eq!(
         phone["behavior"]["calls"],
-        json!({ "declineStatus": 480, "redirects": "never", "referrals": "refuse", "autoAnswer": true, "callerIdHeader": "from" })
+        json!({ "declineStatus": 480, "redirects": "never", "referrals": "refuse", "autoAnswer": true, "messageReplies": true, "callerIdHeader": "from" })
     );
     assert_eq!(phone["behavior"]["holdMusic"], json!({ "enabled": false, "url": "https://cdn.acme.com/hold.mp3" }));
     assert_eq!(phone["sip"], json!({ "domain": "pbx.acme.com", "dtmf": "info" }));
@@ -175,7 +180,7 @@ async fn changed_settings_show_in_panel_and_runtime_reads() {
     }
 
     let reset = json!({ "tenantId": "acme", "sip": null, "wss": null, "iceServers": null, "branding": { "displayName": null },
-                        "behavior": { "calls": null, "holdMusic": null } });
+                        "behavior": { "calls": null, "holdMusic": null, "clips": null } });
     let panel = bitcall.done("PATCH", "/api/tenant/config", reset).await;
     assert_eq!(
         panel["transport"],
@@ -184,9 +189,10 @@ async fn changed_settings_show_in_panel_and_runtime_reads() {
     );
     assert_eq!(
         panel["behavior"]["calls"],
-        json!({ "declineStatus": 486, "redirects": "same-domain", "referrals": "own-domain", "autoAnswer": false, "callerIdHeader": "p-asserted-identity" })
+        json!({ "declineStatus": 486, "redirects": "same-domain", "referrals": "own-domain", "autoAnswer": false, "messageReplies": false, "callerIdHeader": "p-asserted-identity" })
     );
     assert_eq!(panel["behavior"]["holdMusic"], json!({ "enabled": true, "url": null }));
+    assert_eq!(panel["behavior"]["clips"], json!([]));
     assert_eq!(panel["branding"]["displayName"], "acme");
     assert_eq!(panel["branding"]["headerMode"], "logo", "what was not mentioned stays");
 }
@@ -204,6 +210,11 @@ async fn values_that_mislead_people_or_reach_other_tenants_are_refused() {
             "behavior.holdMusic.url",
             json!({ "behavior": { "holdMusic": { "url": "https://user:pw@cdn.acme.com/a.mp3" } } }),
         ),
+        (
+            "behavior.clips[0].url",
+            json!({ "behavior": { "clips": [{ "name": "A", "url": "http://cdn.acme.com/a.mp3" }] } }),
+        ),
+        ("behavior.clips[0].name", json!({ "behavior": { "clips": [{ "url": "https://cdn.acme.com/a.mp3" }] } })),
         ("origins.allowedOrigins[0]", json!({ "origins": { "allowedOrigins": ["https://*.co.uk"] } })),
         ("wss", json!({ "wss": "wss://user:pw@pbx.acme.com" })),
         ("sip.domain", json!({ "sip": { "domain": edge("other") } })),

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::rig::b2bua::FarEnd;
 use crate::rig::browser::Browser;
+use crate::rig::https_file::HttpsFile;
 use crate::rig::office::Office;
 use crate::rig::sound;
 use crate::rig::test_bed::TestPhone;
@@ -397,4 +398,33 @@ async fn a_person_plays_renames_and_downloads_recordings_and_is_told_of_full_sto
     other.frame.gone("button", "Record").await;
     other.host_page.eval("BitcallWebphone.startRecording()").await;
     other.host_page.until("faults.some((fault) => fault.code === 'RECORDING_NOT_ALLOWED')").await;
+}
+
+#[tokio::test]
+async fn both_sides_hear_the_announcement_of_a_recording_or_a_beep_where_its_file_cannot_be_had() {
+    let announcement = HttpsFile::serve(sound::tone(1_500)).await;
+    let recording = |url: &str| json!({ "behavior": { "recording": { "stereo": true, "announcement": url } } });
+    let mut office = Office::open_with(recording(&announcement.url)).await;
+    let Office { phone, b2bua, browser, bitcall, .. } = &mut office;
+    let anna = b2bua.far_end("201", "Anna", 900);
+    call(phone, &anna).await;
+    phone.frame.click("button", "Record").await;
+    anna.hears_notes(&[Office::TONE, 1_500]).await;
+    anna.hears_no_more(1_500).await;
+    hang_up(phone, 1).await;
+    // It is in the recording, on the side from which it was played.
+    let file = take(phone, browser, "Anna").await;
+    assert!(file.has(0, 1_500) && !file.has(1, 1_500), "{:?}", file.stretches(1, 1_500));
+    assert!(file.has(0, Office::TONE) && file.has(1, 900));
+
+    let nothing = HttpsFile::serve(b"<!doctype html><h1>Not found</h1>".to_vec()).await;
+    bitcall.patch(recording(&nothing.url)).await;
+    phone.reload().await;
+    call(phone, &anna).await;
+    phone.frame.click("button", "Record").await;
+    goes_on(&anna).await;
+    hang_up(phone, 1).await;
+    let file = take(phone, browser, "Anna").await;
+    assert!(file.has(0, 1_400) && !file.has(0, 1_500));
+    assert_eq!(browser.errors(), Vec::<String>::new());
 }

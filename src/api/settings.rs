@@ -1,6 +1,6 @@
 //! The sections of a tenant's settings as requests write them, and what each value may be.
 
-use bitcall_wire::config::{DeclineStatus, ThemeStart};
+use bitcall_wire::config::{AudioClip, DeclineStatus, ThemeStart};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -23,6 +23,7 @@ const MAX_URL_CHARS: usize = 2048;
 const MAX_SECRET_CHARS: usize = 256;
 const MAX_ORIGINS: usize = 100;
 const MAX_SERVERS: usize = 8;
+const MAX_CLIPS: usize = 20;
 
 /// The sections of `PATCH /api/tenant/config`.
 pub fn settings(form: &mut Form) -> Option<SettingsChange> {
@@ -56,6 +57,7 @@ pub fn settings(form: &mut Form) -> Option<SettingsChange> {
             change.redirects = form.change("redirects", choice(&["never", "same-domain", "any-domain"]));
             change.referrals = form.change("referrals", choice(&["refuse", "ask", "own-domain"]));
             change.auto_answer = form.change("autoAnswer", boolean());
+            change.message_replies = form.change("messageReplies", boolean());
             change.caller_id_header = form.change(
                 "callerIdHeader",
                 choice(&["p-asserted-identity", "p-preferred-identity", "remote-party-id", "from"]),
@@ -69,7 +71,9 @@ pub fn settings(form: &mut Form) -> Option<SettingsChange> {
             change.auto_record = form.change("autoRecord", boolean());
             change.record_stereo = form.change("stereo", boolean());
             change.record_beep = form.change("beep", boolean());
+            change.record_announcement = form.change("announcement", checked(https_schema, https_address));
         });
+        change.clips = form.change("clips", list(object(audio_clip), 0..=MAX_CLIPS));
     });
     let transport = transport(form);
     change.sip_domain = transport.sip_domain;
@@ -224,6 +228,12 @@ fn wss_schema() -> Value {
         "pattern": format!("^{NO_PUNYCODE}wss?://({NAME_PATTERN}|{ADDRESS_PATTERN}){PORT_PATTERN}(/[A-Za-z0-9._~/-]*)?$"),
         "examples": ["wss://pbx.example.com/ws"],
     })
+}
+
+fn audio_clip(form: &mut Form) -> Option<AudioClip> {
+    let name = form.required("name", line(MAX_NAME_CHARS));
+    let url = form.required("url", checked(https_schema, https_address));
+    Some(AudioClip { name: name?, url: url? })
 }
 
 /// One ICE server: a relay has credentials or the secret that it shares with this server (coturn's

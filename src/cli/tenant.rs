@@ -211,11 +211,13 @@ fn record(data: &Value) -> String {
         ("Automatic recording", "behavior/recording/autoRecord", "behavior/recording/autoRecord"),
         ("Stereo recording", "behavior/recording/stereo", "behavior/recording/stereo"),
         ("Recording beep", "behavior/recording/beep", "behavior/recording/beep"),
+        ("Recording announcement", "behavior/recording/announcement", "behavior/recording/announcement"),
         ("Sign-in", "behavior/host/mode", "behavior/host/mode"),
         ("Decline", "behavior/calls/declineStatus", "behavior/calls/declineStatus"),
         ("Redirects", "behavior/calls/redirects", "behavior/calls/redirects"),
         ("Referrals", "behavior/calls/referrals", "behavior/calls/referrals"),
         ("Auto-answer", "behavior/calls/autoAnswer", "behavior/calls/autoAnswer"),
+        ("Message replies", "behavior/calls/messageReplies", "behavior/calls/messageReplies"),
         ("Caller ID in", "behavior/calls/callerIdHeader", "behavior/calls/callerIdHeader"),
         ("Hold music", "behavior/holdMusic/enabled", "behavior/holdMusic/enabled"),
         ("Hold music file", "behavior/holdMusic/url", "behavior/holdMusic/url"),
@@ -231,6 +233,12 @@ fn record(data: &Value) -> String {
     let ice = super::transport::ice_servers;
     let servers = [&data["raw"]["iceServers"], &data["effective"]["transport"]["iceServers"]].map(ice);
     rows.push(json!(["ICE servers", servers[0], servers[1]]));
+    let clips = ["raw", "effective"].map(|side| {
+        let list = data[side]["behavior"]["clips"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let names: Vec<_> = list.iter().map(|clip| field_text(clip, "/name")).collect();
+        if names.is_empty() { "-".to_owned() } else { names.join(", ") }
+    });
+    rows.push(json!(["Clips", clips[0], clips[1]]));
     let side_by_side = table(["setting", "set", "in effect"], &Value::Array(rows), "", |row| {
         ["/0", "/1", "/2"].map(|column| field_text(row, column))
     });

@@ -5,8 +5,8 @@
 //! out in [`super::effective`].
 
 use bitcall_wire::config::{
-    CallerIdHeader, CookieMode, DeclineStatus, Dtmf, HeaderMode, Redirects, Referrals, SessionRestore, SignInMode,
-    ThemeStart,
+    AudioClip, CallerIdHeader, CookieMode, DeclineStatus, Dtmf, HeaderMode, Redirects, Referrals, SessionRestore,
+    SignInMode, ThemeStart,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,12 +38,15 @@ pub struct Settings {
     pub redirects: Option<Redirects>,
     pub referrals: Option<Referrals>,
     pub auto_answer: Option<bool>,
+    pub message_replies: Option<bool>,
     pub caller_id_header: Option<CallerIdHeader>,
     pub hold_music: Option<bool>,
     pub hold_music_url: Option<String>,
     pub auto_record: Option<bool>,
     pub record_stereo: Option<bool>,
     pub record_beep: Option<bool>,
+    pub record_announcement: Option<String>,
+    pub clips: Option<Vec<AudioClip>>,
     pub sip_domain: Option<String>,
     pub dtmf: Option<Dtmf>,
     pub wss: Option<Vec<String>>,
@@ -118,12 +121,15 @@ pub struct SettingsChange {
     pub redirects: Change<Redirects>,
     pub referrals: Change<Referrals>,
     pub auto_answer: Change<bool>,
+    pub message_replies: Change<bool>,
     pub caller_id_header: Change<CallerIdHeader>,
     pub hold_music: Change<bool>,
     pub hold_music_url: Change<String>,
     pub auto_record: Change<bool>,
     pub record_stereo: Change<bool>,
     pub record_beep: Change<bool>,
+    pub record_announcement: Change<String>,
+    pub clips: Change<Vec<AudioClip>>,
     pub sip_domain: Change<String>,
     pub dtmf: Change<Dtmf>,
     pub wss: Change<Vec<String>>,
@@ -160,12 +166,15 @@ impl Settings {
         change.redirects.apply(&mut self.redirects);
         change.referrals.apply(&mut self.referrals);
         change.auto_answer.apply(&mut self.auto_answer);
+        change.message_replies.apply(&mut self.message_replies);
         change.caller_id_header.apply(&mut self.caller_id_header);
         change.hold_music.apply(&mut self.hold_music);
         change.hold_music_url.apply(&mut self.hold_music_url);
         change.auto_record.apply(&mut self.auto_record);
         change.record_stereo.apply(&mut self.record_stereo);
         change.record_beep.apply(&mut self.record_beep);
+        change.record_announcement.apply(&mut self.record_announcement);
+        change.clips.apply(&mut self.clips);
         change.sip_domain.apply(&mut self.sip_domain);
         change.dtmf.apply(&mut self.dtmf);
         change.wss.apply(&mut self.wss);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bitcall_wire::config::{
-    Behavior, Branding, CallerIdHeader, Capabilities, CookieMode, DeclineStatus, Dtmf, Features, HeaderMode, Redirects,
-    Referrals, SessionRestore, SignInMode, ThemeStart,
+    AudioClip, Behavior, Branding, CallerIdHeader, Capabilities, CookieMode, DeclineStatus, Dtmf, Features, HeaderMode,
+    Redirects, Referrals, SessionRestore, SignInMode, ThemeStart,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -128,6 +128,7 @@ struct BehaviorSettingsView {
     calls: CallSettingsView,
     hold_music: HoldMusicSettingsView,
     recording: RecordingSettingsView,
+    clips: Option<Vec<AudioClip>>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -138,6 +139,7 @@ struct CallSettingsView {
     redirects: Option<Redirects>,
     referrals: Option<Referrals>,
     auto_answer: Option<bool>,
+    message_replies: Option<bool>,
     caller_id_header: Option<CallerIdHeader>,
 }
 
@@ -155,6 +157,7 @@ struct RecordingSettingsView {
     auto_record: Option<bool>,
     stereo: Option<bool>,
     beep: Option<bool>,
+    announcement: Option<String>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -212,6 +215,7 @@ impl From<&Settings> for SettingsView {
                     redirects: settings.redirects,
                     referrals: settings.referrals,
                     auto_answer: settings.auto_answer,
+                    message_replies: settings.message_replies,
                     caller_id_header: settings.caller_id_header,
                 },
                 hold_music: HoldMusicSettingsView { enabled: settings.hold_music, url: settings.hold_music_url },
@@ -219,7 +223,9 @@ impl From<&Settings> for SettingsView {
                     auto_record: settings.auto_record,
                     stereo: settings.record_stereo,
                     beep: settings.record_beep,
+                    announcement: settings.record_announcement,
                 },
+                clips: settings.clips,
             },
             sip: SipSettingsView { domain: settings.sip_domain, dtmf: settings.dtmf },
             wss: settings.wss,

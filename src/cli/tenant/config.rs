@@ -1,8 +1,9 @@
 //! `bitcall tenant config`: every setting of a tenant by an option of its own.
 
+use bitcall_wire::config::AudioClip;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::control::{Printer, request_failure};
 use super::super::request::{ChangeBody, ChangeSource, TransportOptions, on_off};
@@ -76,6 +77,13 @@ struct BehaviourOptions {
     /// Whether both sides hear a beep while a call is recorded
     #[arg(long, value_parser = on_off(), value_name = "SWITCH")]
     record_beep: Option<bool>,
+    /// https:// address of an audio file that both sides hear when a recording begins
+    #[arg(long, value_name = "URL")]
+    record_announcement: Option<String>,
+    /// A clip that everybody of the tenant can play into calls: its name and the https:// address of an audio file; may be
+    /// repeated, replaces the list
+    #[arg(long = "clip", value_parser = named_clip, value_name = "NAME=URL")]
+    clips: Vec<AudioClip>,
     /// What the phone does with credentials that the page hands it
     #[arg(long, value_parser = ["confirm", "autologin", "prefilled"], value_name = "MODE")]
     sign_in: Option<String>,
@@ -104,6 +112,9 @@ struct BehaviourOptions {
     /// Whether calls are answered by themselves, after a tone, where the caller asks for it (intercom)
     #[arg(long, value_parser = on_off(), value_name = "SWITCH")]
     auto_answer: Option<bool>,
+    /// Whether a person may answer the text messages that the phone shows
+    #[arg(long, value_parser = on_off(), value_name = "SWITCH")]
+    message_replies: Option<bool>,
     /// SIP header field in which a caller ID is sent first
     #[arg(long, value_parser = ["p-asserted-identity", "p-preferred-identity", "remote-party-id", "from"], value_name = "FIELD")]
     caller_id_header: Option<String>,
@@ -145,6 +156,12 @@ impl BrandingOptions {
     }
 }
 
+fn named_clip(text: &str) -> Result<AudioClip, String> {
+    let parts = text.split_once('=').filter(|(name, _)| !name.trim().is_empty());
+    let (name, url) = parts.ok_or("it has the form NAME=URL, e.g. Greeting=https://cdn.example.com/greeting.mp3")?;
+    Ok(AudioClip { name: name.trim().to_owned(), url: url.to_owned() })
+}
+
 impl BehaviourOptions {
     fn add_to(self, body: &mut ChangeBody) {
         body.set("origins.allowedOrigins", Some(self.origins).filter(|list| !list.is_empty()));
@@ -155,6 +172,9 @@ impl BehaviourOptions {
         body.set("behavior.recording.autoRecord", self.auto_record);
         body.set("behavior.recording.stereo", self.record_stereo);
         body.set("behavior.recording.beep", self.record_beep);
+        body.set("behavior.recording.announcement", self.record_announcement);
+        let clips: Vec<_> = self.clips.iter().map(|clip| json!(clip)).collect();
+        body.set("behavior.clips", Some(clips).filter(|list| !list.is_empty()));
         body.set("behavior.host.mode", self.sign_in);
         body.set("behavior.sessionRestore", self.session_restore);
         body.set("behavior.theme.start", self.theme);
@@ -164,6 +184,7 @@ impl BehaviourOptions {
         body.set("behavior.calls.redirects", self.redirects);
         body.set("behavior.calls.referrals", self.referrals);
         body.set("behavior.calls.autoAnswer", self.auto_answer);
+        body.set("behavior.calls.messageReplies", self.message_replies);
         body.set("behavior.calls.callerIdHeader", self.caller_id_header);
         body.set("behavior.holdMusic.enabled", self.hold_music);
         body.set("behavior.holdMusic.url", self.hold_music_url);

@@ -122,6 +122,11 @@ impl B2bua {
         self.add(Party::new(number, name, 0, WhenCalled::Declines))
     }
 
+    /// The number is not known any more.
+    pub fn forgets(&self, number: &str) {
+        self.state().parties.remove(number);
+    }
+
     fn add(&self, party: Party) -> FarEnd {
         let party = Arc::new(party);
         self.state().add_party(&party);
@@ -207,6 +212,11 @@ impl FarEnd {
     /// From now on the phone talks with somebody else, e.g. after a transfer. The tone stays.
     pub fn becomes(&self, name: &str, number: &str) {
         self.server.lock().unwrap().change_connected_line(&self.party, name, number);
+    }
+
+    /// Sends a text, in the call if there is one.
+    pub fn says(&self, text: &str) {
+        self.server.lock().unwrap().say(&self.party, text);
     }
 
     /// It plays a tone of `hz` from now on.

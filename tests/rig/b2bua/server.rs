@@ -30,7 +30,7 @@ pub struct Server {
     counter: u64,
     connections: HashMap<u64, mpsc::UnboundedSender<tungstenite::Message>>,
     registration: Option<Registration>,
-    parties: HashMap<String, Arc<Party>>,
+    pub parties: HashMap<String, Arc<Party>>,
     dialogs: Vec<Dialog>,
     ringing: Vec<Ringing>,
     nonces: HashSet<String>,
@@ -268,6 +268,17 @@ impl Server {
         self.send_in_dialog(index, Method::Refer, |refer| refer.append(Header::ReferTo, number));
     }
 
+    /// A text of the party, in its call if there is one.
+    pub fn say(&mut self, party: &Arc<Party>, text: &str) {
+        let set_text = |message: &mut Request| message.set_body("text/plain;charset=UTF-8", text.as_bytes());
+        if let Some(index) = self.dialogs.iter().position(|dialog| Arc::ptr_eq(&dialog.leg.party(), party)) {
+            self.send_in_dialog(index, Method::Message, set_text);
+        } else if let Some((connection, mut message)) = self.phone_request(Method::Message, &party.identity()) {
+            set_text(&mut message);
+            self.send(connection, &message);
+        }
+    }
+
     /// Who is parked is reached at the number of the place, until somebody calls there.
     fn park(&mut self, index: usize) {
         let party = self.dialogs[index].leg.party();
@@ -344,6 +355,7 @@ impl Server {
             Method::Ack => {}
             Method::Register => self.on_register(connection, request),
             Method::Invite if request.to().unwrap().tag().is_none() => self.on_new_call(connection, request),
+            Method::Message if request.to().unwrap().tag().is_none() => self.on_text(connection, request),
             Method::Invite
             | Method::Update
             | Method::Bye
@@ -414,6 +426,16 @@ impl Server {
         self.registration = Some(Registration { connection, target });
         self.respond(connection, request, 200, "OK", |response| response.append(Header::Contact, &binding));
         self.notify_message_waiting();
+    }
+
+    /// A text outside of any call.
+    fn on_text(&mut self, connection: u64, request: &Request) {
+        if self.authenticates(connection, request) {
+            let number = request.uri().map(|uri| uri.user_name().into_owned()).unwrap_or_default();
+            let (status, reason) =
+                if self.parties.contains_key(&number) { (202, "Accepted") } else { (404, "Not Found") };
+            self.respond(connection, request, status, reason, |_| ());
+        }
     }
 
     fn on_new_call(&mut self, connection: u64, request: &Request) {

@@ -136,6 +136,7 @@ impl CallList {
             ToAgent::Mute { call, muted } => self.mute(&call, muted),
             ToAgent::Record { call, command } => self.record(port, &call, command),
             ToAgent::Digits { call, digits } => self.digits(port, &call, &digits),
+            ToAgent::SendMessage { call, number, text } => self.send_message(call, number, text),
             ToAgent::MediaReply { call, request_id, reply } => self.media_reply(port, &call, request_id, reply, now),
             ToAgent::Silenced { call, revision } => self.silenced(port, &call, revision),
             ToAgent::MediaChanged { call, state } => {

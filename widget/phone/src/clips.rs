@@ -21,6 +21,7 @@ pub const MAX_NAME_CHARS: usize = 60;
 pub struct Clip {
     pub id: String,
     pub name: String,
+    /// 0 where it is not known before the file is loaded.
     pub milliseconds: u32,
 }
 

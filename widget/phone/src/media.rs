@@ -23,6 +23,7 @@ pub(crate) mod page_audio;
 mod peer_connection;
 mod prepared_offer;
 mod sdp;
+pub(crate) mod sound_file;
 mod speaker;
 mod stats;
 mod voice_gate;

@@ -16,6 +16,7 @@ use bitcall_wire::agent_protocol::{CallId, CallSnapshot};
 use sycamore::web::View;
 use wasm_split_helpers::{SplitLoaderError, wasm_split};
 
+use crate::app::call_reports::CallsToReport;
 use crate::app::{self, App};
 use crate::media::{self, OutgoingAudio};
 use crate::page;
@@ -25,6 +26,7 @@ use crate::selector::Selector;
 use crate::ui::{Ui, UserAction};
 
 pub const STYLES: &str = concat!(
+    include_str!("../css/secondary/30-messages.css"),
     include_str!("../css/secondary/40-identity.css"),
     include_str!("../css/secondary/50-transfer.css"),
     include_str!("../css/secondary/60-lists.css"),
@@ -43,11 +45,13 @@ pub struct Secondary {
     pub conference: fn(Ui) -> View,
     pub identity: fn(Ui) -> View,
     pub clips: fn(Ui, &CallId) -> View,
+    pub messages: fn(Ui) -> View,
     pub transfer: fn(Ui, &CallId) -> View,
     /// About the displayed call.
     pub question: fn(Ui, Selector<Option<CallSnapshot>>, &CallId) -> View,
     pub(crate) recordings: fn(RecordingContext) -> Rc<dyn RecordingService>,
     pub handle: fn(&Rc<App>, UserAction),
+    pub(crate) report_calls: fn(&App, CallsToReport),
     pub(crate) start_hold_music: fn(Weak<OutgoingAudio>),
     pub(crate) update_conference: fn(&Rc<media::Inner>),
 }
@@ -63,10 +67,12 @@ pub fn load() -> Result<Secondary, SplitLoaderError> {
         conference: screens::conference::conference,
         identity: screens::identity::identity,
         clips: screens::clips::clips_in_call,
+        messages: screens::messages::messages,
         transfer: screens::transfer::transfer,
         question: screens::question::question,
         recordings: recordings::service::start,
         handle: app::secondary::handle,
+        report_calls: app::call_reports::report,
         start_hold_music: media::start_hold_music,
         update_conference: media::update_conference,
     })

@@ -10,7 +10,7 @@ use bitcall_wire::agent_protocol::{
     AgentSnapshot, CallId, CallSnapshot, CallState, HoldState, MediaError, OtherCalls, RegistrationFailureCode,
     RegistrationStatus, TextMessage,
 };
-use bitcall_wire::config::{RuntimeConfig, ThemeStart};
+use bitcall_wire::config::{AudioClip, RuntimeConfig, ThemeStart};
 use sycamore::reactive::{Signal, create_signal};
 use web_sys::File;
 
@@ -84,7 +84,10 @@ pub struct UiState {
     /// The person wants every call recorded.
     pub auto_record: Signal<bool>,
     /// The last text that somebody has sent outside of a call.
-    pub message: Signal<Option<TextMessage>>,
+    /// Texts that nobody has dismissed, the oldest first.
+    pub messages: Signal<Vec<TextMessage>>,
+    /// The last text that was sent: to whom, and why it was not taken.
+    pub message_answer: Signal<Option<(String, Option<String>)>>,
     /// Shown under the timer of a call: what went wrong with it.
     pub call_notice: Signal<Option<String>>,
     /// Digits sent into the displayed call.
@@ -223,7 +226,7 @@ pub enum UserAction {
     Conference(ConferenceAction),
     Recording(RecordingAction),
     DismissEnded,
-    DismissMessage,
+    Message(MessageAction),
     Show(Tab),
     LoadSecondaryPart,
     Minimise,
@@ -257,6 +260,14 @@ pub enum ClipAction {
     Stop,
 }
 
+/// What the person does with the oldest text message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessageAction {
+    Dismiss,
+    /// As typed.
+    Reply(String),
+}
+
 /// What the person does with caller IDs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallerIdAction {
@@ -285,6 +296,7 @@ pub enum ConferenceAction {
 pub struct PlayingClip {
     pub call: CallId,
     pub id: String,
+    pub milliseconds: u32,
     /// When it began, in milliseconds since the Unix epoch.
     pub since: u64,
 }
@@ -358,7 +370,8 @@ impl Ui {
             recording_busy: create_signal(false),
             playback: create_signal(None),
             auto_record: create_signal(false),
-            message: create_signal(None),
+            messages: create_signal(Vec::new()),
+            message_answer: create_signal(None),
             call_notice: create_signal(None),
             digits: create_signal(String::new()),
             ended: create_signal(None),
@@ -420,6 +433,12 @@ impl Ui {
 
     pub fn may_play_clips(self) -> bool {
         self.config.with_untracked(|config| config.as_ref().is_some_and(|config| config.capabilities.audio_clips))
+    }
+
+    /// Those of the tenant. Their id is the address of their file.
+    pub fn shared_clips(self) -> Vec<Clip> {
+        let clip = |clip: &AudioClip| Clip { id: clip.url.clone(), name: clip.name.clone(), milliseconds: 0 };
+        self.config.with_untracked(|config| config.iter().flat_map(|config| &config.behavior.clips).map(clip).collect())
     }
 
     pub fn may_record(self) -> bool {

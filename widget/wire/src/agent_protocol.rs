@@ -143,6 +143,13 @@ pub enum ToAgent {
         call: CallId,
         digits: String,
     },
+    /// Answer the text. [`AgentEvent::MessageAnswered`] follows.
+    SendMessage {
+        /// Of the text that is answered.
+        call: Option<CallId>,
+        number: String,
+        text: String,
+    },
     MediaReply {
         call: CallId,
         request_id: u32,
@@ -244,8 +251,8 @@ impl ToPage {
                 | AgentEvent::CallMissed { call, .. }
                 | AgentEvent::CallEnded { call, .. } => map_call(call),
                 AgentEvent::AutoAnswerDue { .. }
-                | AgentEvent::CallMessage { .. }
-                | AgentEvent::NewMessage { .. }
+                | AgentEvent::Message { .. }
+                | AgentEvent::MessageAnswered { .. }
                 | AgentEvent::CallerIdTaken { .. }
                 | AgentEvent::Registered { .. }
                 | AgentEvent::Unregistered { .. }
@@ -571,8 +578,11 @@ pub struct CallEndCause {
     pub sip_code: Option<u16>,
 }
 
+/// A text that somebody has sent, to be shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextMessage {
+    /// The far end of this call has sent it, within the call. Only the call's pages get it.
+    pub call: Option<CallId>,
     /// Of the sender, as of a caller ([`CallSnapshot::number`]).
     pub number: String,
     pub display_name: Option<String>,
@@ -607,14 +617,13 @@ pub enum AgentEvent {
     CallUpdated {
         call: CallSnapshot,
     },
-    /// A text of the far end, to be shown during the call.
-    CallMessage {
-        call: CallId,
-        text: String,
-    },
-    /// A text outside of any call.
-    NewMessage {
+    Message {
         message: TextMessage,
+    },
+    /// The text that was sent to this number was taken, or why not. To all pages.
+    MessageAnswered {
+        number: String,
+        failure: Option<String>,
     },
     /// Exactly once per call and page. `duration` is in whole seconds since the answer.
     CallEnded {

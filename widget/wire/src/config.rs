@@ -74,6 +74,8 @@ pub struct Behavior {
     pub calls: CallBehavior,
     pub hold_music: HoldMusic,
     pub recording: Recording,
+    /// Clips that everybody of the tenant has in the phone, before those of the person; at most 20.
+    pub clips: Vec<AudioClip>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +90,8 @@ pub struct CallBehavior {
     /// Whether a call is answered by itself, after a tone, where its caller asks for it by `Call-Info: …;answer-after=0` or
     /// `Alert-Info: …;info=alert-autoanswer`. Never during another call.
     pub auto_answer: bool,
+    /// Whether a person may answer the text messages (SIP MESSAGE) that the phone shows.
+    pub message_replies: bool,
     /// The SIP header field in which a caller ID is sent first; then the one that the server has taken.
     pub caller_id_header: CallerIdHeader,
 }
@@ -209,8 +213,17 @@ impl Default for HoldMusic {
     }
 }
 
+/// A sound that a person plays into calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct AudioClip {
+    pub name: String,
+    /// An MP3, OGG, WAV or M4A file of at most 8 MB, whose server lets the phone's page read it by CORS.
+    pub url: String,
+}
+
 /// How calls are recorded. Recordings stay on the person's device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Recording {
@@ -220,6 +233,9 @@ pub struct Recording {
     pub stereo: bool,
     /// Both sides hear a short beep when a recording begins or goes on, and every 15 seconds.
     pub beep: bool,
+    /// A file as of an [`AudioClip`] that both sides hear when a recording of a call begins. One that cannot be had is
+    /// replaced by a beep.
+    pub announcement: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! What the far end or its server tells: who it is, texts, and that the password is needed.
 
-use bitcall_sip::ua::RemoteParty;
-use bitcall_wire::agent_protocol::{AgentEvent, TextMessage};
+use bitcall_sip::ua::{self, Command, RemoteParty};
+use bitcall_wire::agent_protocol::{AgentEvent, CallId, TextMessage};
 use bitcall_wire::text::readable;
 
 use super::CallList;
@@ -31,7 +31,14 @@ impl CallList {
     pub(super) fn message(&mut self, dialog: &str, text: &str) {
         let text = shown_text(text);
         if !text.is_empty() {
-            self.notify_call_pages(dialog, |call| AgentEvent::CallMessage { call: call.id.clone(), text });
+            self.notify_call_pages(dialog, |call| AgentEvent::Message {
+                message: TextMessage {
+                    call: Some(call.id.clone()),
+                    number: call.number.clone(),
+                    display_name: call.display_name.clone(),
+                    text,
+                },
+            });
         }
     }
 
@@ -40,8 +47,19 @@ impl CallList {
         let text = shown_text(text);
         if !text.is_empty() {
             let RemoteParty { number, display_name, .. } = with_readable_name(from);
-            self.notify_all(&AgentEvent::NewMessage { message: TextMessage { number, display_name, text } });
+            self.notify_all(&AgentEvent::Message { message: TextMessage { call: None, number, display_name, text } });
         }
+    }
+
+    /// Answers a text, in its call as long as that is up.
+    pub(super) fn send_message(&mut self, call: Option<CallId>, number: String, text: String) {
+        let call = call.and_then(|id| Some(self.call_mut(&id)?.dialog.clone()));
+        self.command(Command::SendMessage(ua::TextMessage { call, target: number, text }));
+    }
+
+    pub(super) fn message_answered(&mut self, number: String, status: u16) {
+        let failure = ua::message_failure_text(status).map(str::to_owned);
+        self.notify_all(&AgentEvent::MessageAnswered { number, failure });
     }
 
     /// A realm that has challenged the call needs the password.

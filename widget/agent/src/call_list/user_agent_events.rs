@@ -63,6 +63,7 @@ impl CallList {
             ua::Event::IdentityChanged { call, party } => self.identity_changed(&call, party),
             ua::Event::Message { call, text } => self.message(&call, &text),
             ua::Event::NewMessage { from, text } => self.new_message(from, &text),
+            ua::Event::MessageAnswered { target, status } => self.message_answered(target, status),
             ua::Event::Transfer { call, progress } => self.transfer_progress(&call, progress, now),
             ua::Event::Referred { call, target, is_allowed } => self.referred(&call, target, is_allowed, now),
             ua::Event::ReferralExpired { call } => self.referral_expired(&call),

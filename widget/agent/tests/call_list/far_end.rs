@@ -1,6 +1,7 @@
 //! What the far end tells during a call.
 
 use bitcall_sip::ua;
+use bitcall_wire::agent_protocol::ToAgent;
 
 use crate::test_call_list::TestCallList;
 
@@ -40,10 +41,13 @@ fn a_text_is_told_as_one_readable_line_of_bounded_length() {
         phone.event(ua::Event::Message { call: "c1".into(), text: text.into() });
         phone.event_names(1)
     };
-    assert_eq!(told("  You are\r\nnumber\t3 \u{202e}\u{200b}\u{1b}[2J"), ["message: You are number 3 [2J"]);
+    assert_eq!(
+        told("  You are\r\nnumber\t3 \u{202e}\u{200b}\u{1b}[2J"),
+        ["message of 102 in c1: You are number 3 [2J"]
+    );
     assert!(told(" \r\n\u{feff}").is_empty());
     let long = told(&"ä".repeat(100_000));
-    assert_eq!(long[0].chars().count(), "message: ".len() + 501);
+    assert_eq!(long[0].chars().count(), "message of 102 in c1: ".len() + 501);
     assert!(long[0].ends_with('…'));
 }
 
@@ -57,5 +61,25 @@ fn a_text_outside_of_a_call_is_shown_in_every_page_as_one_readable_line() {
     phone.event(ua::Event::NewMessage { from, text: "\u{200b}\n".into() });
     for port in [1, 2] {
         assert_eq!(phone.event_names(port), ["message of 103: Call me back"]);
+    }
+}
+
+#[test]
+fn a_text_is_answered_in_its_call_as_long_as_that_is_up_and_the_outcome_is_told_in_words() {
+    let mut phone = TestCallList::in_call();
+    let mut sent = |call: Option<&str>| {
+        let (call, number, text) = (call.map(str::to_owned), "102".into(), "Thank you".into());
+        phone.send(1, ToAgent::SendMessage { call, number, text });
+        match phone.commands().pop() {
+            Some(ua::Command::SendMessage(message)) => (message.call, message.target, message.text),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(sent(Some("c1")), (Some("c1".into()), "102".into(), "Thank you".into()));
+    assert_eq!(sent(Some("gone")), (None, "102".into(), "Thank you".into()));
+    assert_eq!(sent(None), (None, "102".into(), "Thank you".into()));
+    for (status, told) in [(200, "102 answered: None"), (404, "102 answered: Some(\"Number not found\")")] {
+        phone.event(ua::Event::MessageAnswered { target: "102".into(), status });
+        assert_eq!(phone.event_names(1), [told]);
     }
 }

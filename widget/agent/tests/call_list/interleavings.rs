@@ -244,7 +244,11 @@ impl World {
                 }
             }
             Command::RefuseReferral { call } => self.dialog(&call).refers = false,
-            Command::Register | Command::Unregister | Command::SetPassword { .. } | ua::Command::Restore { .. } => {}
+            Command::Register
+            | Command::Unregister
+            | Command::SetPassword { .. }
+            | ua::Command::Restore { .. }
+            | ua::Command::SendMessage(_) => {}
         }
     }
 

@@ -4,7 +4,7 @@ use bitcall_agent::{CallList, CallListOutput, PortId};
 use bitcall_sip::ua::{self, Command, Millis};
 use bitcall_wire::agent_protocol::{
     AccountSecret, AgentEvent, AgentSnapshot, CallOptions, CallSnapshot, MediaReply, MediaRequest, OtherCalls,
-    SipAccount, ToAgent, ToPage, TransferStatus,
+    SipAccount, TextMessage, ToAgent, ToPage, TransferStatus,
 };
 use bitcall_wire::config::{CallBehavior, Dtmf};
 
@@ -252,13 +252,16 @@ impl TestCallList {
                 AgentEvent::CallIncoming { .. } => "incoming".into(),
                 AgentEvent::CallAnswered { .. } => "answered".into(),
                 AgentEvent::CallerIdTaken { taken } => format!("{} takes {:?}", taken.server, taken.header),
-                AgentEvent::NewMessage { message } => format!("message of {}: {}", message.number, message.text),
+                AgentEvent::Message { message: TextMessage { call, number, text, .. } } => {
+                    let call = call.as_ref().map_or_else(String::new, |call| format!(" in {call}"));
+                    format!("message of {number}{call}: {text}")
+                }
+                AgentEvent::MessageAnswered { number, failure } => format!("{number} answered: {failure:?}"),
                 AgentEvent::CallMissed { call, cause } => format!("missed {}: {}", call.number, cause.text),
                 AgentEvent::AutoAnswerDue { .. } => "auto-answer due".into(),
                 AgentEvent::Registered { .. } => "registered".into(),
                 AgentEvent::Unregistered { .. } => "unregistered".into(),
                 AgentEvent::CallUpdated { call } => format!("updated: {}", call.number),
-                AgentEvent::CallMessage { text, .. } => format!("message: {text}"),
                 AgentEvent::Ha1 { .. } => "ha1".into(),
                 AgentEvent::PasswordNeeded { .. } => "password needed".into(),
                 AgentEvent::HoldFailed { .. } => "hold failed".into(),

@@ -15,7 +15,7 @@ use sycamore::reactive::create_effect;
 use super::App;
 use crate::browser::{EventListener, random_id};
 use crate::page;
-use crate::ui::is_engaged;
+use crate::ui::{SecondaryPart, is_engaged};
 use crate::value;
 
 /// The server accepts numbers up to this many characters.
@@ -44,74 +44,85 @@ impl Default for LastReport {
     }
 }
 
+/// Which calls of the page are reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallsToReport {
+    /// When they have changed, or when the last report is older than [`REPORT_INTERVAL`].
+    Present,
+    /// All are over.
+    None,
+}
+
 impl App {
     pub(super) fn watch_calls(self: &Rc<Self>) {
         let ui = self.ui;
         let app = Rc::downgrade(self);
         create_effect(move || {
             ui.snapshot.track();
+            ui.secondary.track();
             if let Some(app) = app.upgrade() {
-                app.report_calls();
+                app.report_calls(CallsToReport::Present);
             }
         });
         let app = Rc::downgrade(self);
         let leaving = web_sys::window().map(|window| {
             EventListener::new(&window, "pagehide", move |_| {
                 if let Some(app) = app.upgrade() {
-                    app.send_call_report(Vec::new());
+                    app.report_calls(CallsToReport::None);
                 }
             })
         });
         self.view.listeners.borrow_mut().extend(leaving);
     }
 
-    /// Sends a report when the calls have changed, or when the last report is older than
-    /// [`REPORT_INTERVAL`].
-    pub(super) fn report_calls(&self) {
-        let now = page::unix_now_ms();
-        let calls =
-            self.ui.page.with_untracked(|page| self.ui.snapshot.with_untracked(|all| calls_of_page(all, page, now)));
-        let is_news = !is_same(&self.calls.last_report.calls.borrow(), &calls);
-        let silent = Duration::from_millis(now.saturating_sub(self.calls.last_report.sent_at_ms.get()));
-        if is_news || (!calls.is_empty() && silent >= REPORT_INTERVAL) {
-            self.send_call_report(calls);
+    /// The part of the module that is loaded later does it.
+    pub(super) fn report_calls(&self, calls: CallsToReport) {
+        if let SecondaryPart::Loaded(part) = self.ui.secondary.get_untracked() {
+            (part.report_calls)(self, calls);
         }
     }
+}
 
-    pub(super) fn send_call_report(&self, calls: Vec<ReportedCall>) {
-        let last = &self.calls.last_report;
-        let nothing_to_end = calls.is_empty() && last.calls.borrow().is_empty();
-        if nothing_to_end {
-            return;
+pub fn report(app: &App, calls: CallsToReport) {
+    let last = &app.calls.last_report;
+    let now = page::unix_now_ms();
+    let calls = match calls {
+        CallsToReport::Present => {
+            app.ui.page.with_untracked(|page| app.ui.snapshot.with_untracked(|all| calls_of_page(all, page, now)))
         }
-        let Some((key, page_session)) = self.with_tenant(|tenant| (tenant.key.clone(), tenant.page_session.clone()))
-        else {
-            return;
-        };
-        let signed_in = self.ui.snapshot.with_untracked(|snapshot| match &snapshot.registration {
-            RegistrationStatus::Registered { session, .. } => session.clone(),
-            _ => None,
-        });
-        if signed_in.is_some() {
-            last.session.replace(signed_in);
-        }
-        let session = last.session.borrow().clone().unwrap_or(page_session);
-        last.sent_at_ms.set(page::unix_now_ms());
-        last.sequence.set(last.sequence.get() + 1);
-        let report = CallReport {
-            key: &key,
-            session: &session,
-            client_id: &last.client_id,
-            sequence: last.sequence.get(),
-            calls: &calls,
-        };
-        let text = value::to_js(&report).and_then(|report| js_sys::JSON::stringify(&report).ok()?.as_string());
-        if let (Some(window), Some(text)) = (web_sys::window(), text) {
-            // A beacon that the browser refuses is made up for by the next report.
-            let _ = window.navigator().send_beacon_with_opt_str("/api/webphone/live-calls", Some(&text));
-        }
-        last.calls.replace(calls);
+        CallsToReport::None => Vec::new(),
+    };
+    let is_news = !is_same(&last.calls.borrow(), &calls);
+    let silent = Duration::from_millis(now.saturating_sub(last.sent_at_ms.get()));
+    if !is_news && (calls.is_empty() || silent < REPORT_INTERVAL) {
+        return;
     }
+    let Some((key, page_session)) = app.with_tenant(|tenant| (tenant.key.clone(), tenant.page_session.clone())) else {
+        return;
+    };
+    let signed_in = app.ui.snapshot.with_untracked(|snapshot| match &snapshot.registration {
+        RegistrationStatus::Registered { session, .. } => session.clone(),
+        _ => None,
+    });
+    if signed_in.is_some() {
+        last.session.replace(signed_in);
+    }
+    let session = last.session.borrow().clone().unwrap_or(page_session);
+    last.sent_at_ms.set(now);
+    last.sequence.set(last.sequence.get() + 1);
+    let report = CallReport {
+        key: &key,
+        session: &session,
+        client_id: &last.client_id,
+        sequence: last.sequence.get(),
+        calls: &calls,
+    };
+    let text = value::to_js(&report).and_then(|report| js_sys::JSON::stringify(&report).ok()?.as_string());
+    if let (Some(window), Some(text)) = (web_sys::window(), text) {
+        // A beacon that the browser refuses is made up for by the next report.
+        let _ = window.navigator().send_beacon_with_opt_str("/api/webphone/live-calls", Some(&text));
+    }
+    last.calls.replace(calls);
 }
 
 /// An incoming call belongs to a page once it is answered there.

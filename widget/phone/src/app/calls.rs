@@ -30,6 +30,8 @@ use crate::ui::{ClipAction, Screen, Tab, UserAction, as_clause, find_call, focus
 const ENDED_CARD_TIMEOUT_MS: i32 = 8_000;
 /// How long a `call()` of the host page waits for the registration. Later the person no longer expects it.
 const PENDING_CALL_TIMEOUT_MS: i32 = 30_000;
+/// Texts that nobody has dismissed. What comes after them is not shown.
+const MAX_MESSAGES: usize = 20;
 
 #[derive(Default)]
 pub(super) struct Calls {
@@ -115,7 +117,6 @@ impl App {
                 self.pass_to_secondary(UserAction::Clip(ClipAction::Load));
             }
             UserAction::DismissEnded => ui.ended.set(None),
-            UserAction::DismissMessage => ui.message.set(None),
             action => self.pass_to_secondary(action),
         }
     }
@@ -393,15 +394,15 @@ impl App {
                     display_name: call.display_name,
                 }));
             }
-            AgentEvent::CallMessage { call, text } => {
-                let from = ui.snapshot.with_untracked(|snapshot| {
-                    let is_shown = focused_call(snapshot).is_some_and(|shown| shown.id == call);
-                    find_call(snapshot, &call).filter(|_| !is_shown).map(caller)
+            AgentEvent::Message { message } => {
+                // Which shows it.
+                self.load_secondary_part();
+                ui.messages.update(|list| {
+                    list.push(message);
+                    list.truncate(MAX_MESSAGES);
                 });
-                let from = from.map_or_else(String::new, |name| format!(" from {name}"));
-                ui.call_notice.set(Some(format!("Message{from}: {text}")));
             }
-            AgentEvent::NewMessage { message } => ui.message.set(Some(message)),
+            AgentEvent::MessageAnswered { number, failure } => ui.message_answer.set(Some((number, failure))),
             AgentEvent::CallEnded { call, cause, duration } => self.handle_ended(&call, &cause, duration),
             // Reported from the snapshots, which a page that attaches late receives as well.
             AgentEvent::Registered { .. } | AgentEvent::Unregistered { .. } => {}

@@ -3,14 +3,18 @@
 use std::rc::Rc;
 
 use bitcall_wire::agent_protocol::CallId;
+use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
-use web_sys::File;
+use web_sys::{AudioBuffer, File};
 
 use super::App;
 use crate::clips::{self, Clip, FILES, import};
-use crate::media::decoding::decode;
+use crate::media::decoding::{decode, fetch_sound};
 use crate::page;
 use crate::ui::{ClipAction, PlayingClip};
+
+const GONE: &str = "This browser no longer has the clip. Delete it in the settings, and add it again.";
+const NOT_FETCHED: &str = "The clip could not be loaded. Try again, or tell your administrator.";
 
 impl App {
     pub(super) fn handle_clip_action(self: &Rc<Self>, action: ClipAction) {
@@ -66,18 +70,18 @@ impl App {
     fn play_clip(self: &Rc<Self>, call: CallId, id: String) {
         let (Some(namespace), Some(media)) = (self.clips_namespace(), self.media()) else { return };
         let ui = self.ui;
+        let is_shared = ui.shared_clips().iter().any(|clip| clip.id == id);
         spawn_local(async move {
-            let file = FILES.get(&import::key(&namespace, &id)).await.ok().flatten();
-            let sound = match file {
-                Some(file) => decode(&file).await.ok(),
-                None => None,
+            let sound = match is_shared {
+                true => fetch_sound(&id).await,
+                false => own_sound(&namespace, &id).await,
             };
-            let Some(sound) = sound else {
-                let text = "This browser no longer has the clip. Delete it in the settings, and add it again.";
-                return ui.clip_error.set(Some(text.to_owned()));
+            let Ok(sound) = sound else {
+                return ui.clip_error.set(Some(if is_shared { NOT_FETCHED } else { GONE }.to_owned()));
             };
             if media.play_clip(&call, &sound).await {
-                ui.clip_playing.set(Some(PlayingClip { call, id, since: page::unix_now_ms() }));
+                let milliseconds = import::milliseconds(&sound);
+                ui.clip_playing.set(Some(PlayingClip { call, id, milliseconds, since: page::unix_now_ms() }));
             } else {
                 ui.clip_error.set(Some("The clip needs a call that is not on hold.".to_owned()));
             }
@@ -101,4 +105,9 @@ impl App {
     fn clips_namespace(&self) -> Option<String> {
         self.namespace_of("clips")
     }
+}
+
+async fn own_sound(namespace: &str, id: &str) -> Result<AudioBuffer, JsValue> {
+    let file = FILES.get(&import::key(namespace, id)).await?;
+    decode(&file.ok_or(JsValue::NULL)?).await
 }

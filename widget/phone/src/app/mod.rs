@@ -1,12 +1,13 @@
 //! The application: connects the screens with the agent, the media, the host page and the storage.
 
-mod call_reports;
+pub(crate) mod call_reports;
 mod caller_ids;
 mod calls;
 mod clips;
 mod conference;
 mod host;
 mod keyboard;
+mod messages;
 mod recordings;
 pub(crate) mod secondary;
 mod session;
@@ -22,6 +23,7 @@ use bitcall_wire::host_protocol::definition::code;
 use bitcall_wire::host_protocol::{EmptyPayload, FromPhone};
 use sycamore::reactive::create_effect;
 
+use self::call_reports::CallsToReport;
 use crate::browser::{BrowserTimer, EventListener};
 use crate::host_port::HostPort;
 use crate::media::{self, Media, MediaNotice};
@@ -281,7 +283,7 @@ impl App {
             let timer = BrowserTimer::every(interval, move || {
                 if let Some(app) = app.upgrade() {
                     app.ui.now.set(page::unix_now_ms());
-                    app.report_calls();
+                    app.report_calls(CallsToReport::Present);
                     app.watch_admission();
                 }
             });

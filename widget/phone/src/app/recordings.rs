@@ -98,7 +98,7 @@ impl App {
     /// The part is there that makes recordings.
     pub(super) fn begin_recordings(self: &Rc<Self>, part: Secondary) {
         let Some((media, settings)) =
-            self.with_tenant(|tenant| (tenant.media.clone(), tenant.config.behavior.recording))
+            self.with_tenant(|tenant| (tenant.media.clone(), tenant.config.behavior.recording.clone()))
         else {
             return;
         };

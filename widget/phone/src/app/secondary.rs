@@ -19,6 +19,7 @@ pub fn handle(app: &Rc<App>, action: UserAction) {
         UserAction::ChooseSpeaker(id) => app.choose_speaker(id),
         UserAction::Clip(action) => app.handle_clip_action(action),
         UserAction::CallerId(action) => app.handle_caller_id_action(action),
+        UserAction::Message(action) => app.handle_message_action(action),
         UserAction::Conference(action) => app.handle_conference_action(action),
         transfer_action => app.handle_transfer_action(transfer_action),
     }

@@ -8,6 +8,7 @@ use bitcall_wire::config::RuntimeConfig;
 use bitcall_wire::host_protocol::definition::code;
 use bitcall_wire::host_protocol::{FromPhone, HostOptions, InitPayload, PhoneError};
 
+use super::call_reports::CallsToReport;
 use super::{App, MICROPHONE_KEY, SPEAKER_KEY, THEME_KEY, apply_accent};
 use crate::agent_client::AgentClient;
 use crate::host_port::{HostRequest, RequestId};
@@ -135,7 +136,7 @@ impl App {
 
     /// The host removes the phone.
     pub(super) fn destroy(self: &Rc<Self>) {
-        self.send_call_report(Vec::new());
+        self.report_calls(CallsToReport::None);
         self.cancel_pending_call("The phone was taken down.");
         let agent = self.session.agent.borrow_mut().take();
         if let Some(agent) = agent {

@@ -467,7 +467,7 @@ impl App {
         self.ui.signed_in_as.set(None);
         self.ui.recents.set(Vec::new());
         self.ui.ended.set(None);
-        self.ui.message.set(None);
+        self.ui.messages.set(Vec::new());
         self.ui.number.set(String::new());
         self.ui.identity_open.set(false);
         self.ui.snapshot.set(AgentSnapshot::default());

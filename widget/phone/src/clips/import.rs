@@ -3,7 +3,7 @@
 use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::File;
+use web_sys::{AudioBuffer, File};
 
 use super::{Clip, FILES, check_file, check_kind, check_length, name_of_file};
 use crate::browser::random_id;
@@ -25,13 +25,17 @@ pub async fn import(file: &File, namespace: &str, clips: usize) -> Result<Clip, 
     let sound = decode(&content.slice(0)).await;
     let sound =
         sound.map_err(|_| format!("This browser cannot play “{name}”. Save it as MP3 or WAV, and add that."))?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "minutes")]
-    let milliseconds = (sound.duration() * 1_000.0) as u32;
+    let milliseconds = milliseconds(&sound);
     check_length(&name, milliseconds)?;
     let id = random_id();
     let stored = FILES.put(&key(namespace, &id), &content).await;
     stored.map_err(|_| format!("This browser has no room for “{name}”."))?;
     Ok(Clip { id, name: name_of_file(&name), milliseconds })
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "minutes")]
+pub fn milliseconds(sound: &AudioBuffer) -> u32 {
+    (sound.duration() * 1_000.0) as u32
 }
 
 /// The key of a clip's file in the store.

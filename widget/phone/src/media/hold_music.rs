@@ -6,43 +6,32 @@ use std::rc::Rc;
 
 use bitcall_wire::agent_protocol::{AgentSnapshot, CallId, CallSnapshot, CallState, HoldState};
 use bitcall_wire::config;
-use js_sys::ArrayBuffer;
-use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{AudioBuffer, Response};
+use web_sys::AudioBuffer;
 
-use super::decoding::{SAMPLE_RATE, decode};
-use super::peer_connection::error_message;
-use crate::browser::{BrowserTimer, Completion, debug, window};
+use super::decoding::SAMPLE_RATE;
+use super::sound_file::SoundFile;
 use crate::tones::{patterns, synthesizer};
 
-const MAX_FILE_BYTES: u32 = 8 * 1024 * 1024;
-/// A hold does not wait longer for the file: it has the melody, the next one the file.
-const FILE_TIMEOUT_MS: i32 = 3_000;
-
 pub struct HoldMusic {
-    settings: config::HoldMusic,
+    is_enabled: bool,
     /// Calls whose far end is to hear music.
     due: RefCell<Vec<CallId>>,
-    file: RefCell<Option<AudioBuffer>>,
+    file: Option<Rc<SoundFile>>,
     melody: RefCell<Option<AudioBuffer>>,
-    /// The download that is running. Completed at its end, or when nobody waits for it any more.
-    download: RefCell<Option<Completion>>,
 }
 
 impl HoldMusic {
     pub fn new(settings: config::HoldMusic) -> Rc<HoldMusic> {
         Rc::new(HoldMusic {
-            settings,
+            is_enabled: settings.enabled,
             due: RefCell::default(),
-            file: RefCell::default(),
+            file: settings.url.map(SoundFile::new),
             melody: RefCell::default(),
-            download: RefCell::default(),
         })
     }
 
     pub fn apply_snapshot(&self, snapshot: &AgentSnapshot, page: &str) {
-        let due = snapshot.calls.iter().filter(|call| self.settings.enabled && is_due(call, page));
+        let due = snapshot.calls.iter().filter(|call| self.is_enabled && is_due(call, page));
         *self.due.borrow_mut() = due.map(|call| call.id.clone()).collect();
     }
 
@@ -51,13 +40,11 @@ impl HoldMusic {
     }
 
     /// What to play in a loop. `None` where the browser renders no sound.
-    pub async fn buffer(self: &Rc<Self>) -> Option<AudioBuffer> {
-        if let Some(url) = &self.settings.url {
-            self.wait_for_file(url).await;
-            let file = self.file.borrow().clone();
-            if file.is_some() {
-                return file;
-            }
+    pub async fn buffer(&self) -> Option<AudioBuffer> {
+        if let Some(file) = &self.file
+            && let Some(sound) = file.sound().await
+        {
+            return Some(sound);
         }
         let melody = self.melody.borrow().clone();
         if melody.is_some() {
@@ -67,36 +54,6 @@ impl HoldMusic {
         self.melody.borrow_mut().clone_from(&melody);
         melody
     }
-
-    async fn wait_for_file(self: &Rc<Self>, url: &str) {
-        if self.file.borrow().is_some() {
-            return;
-        }
-        let running = self.download.borrow().clone();
-        let download = running.unwrap_or_else(|| self.start_download(url));
-        let timed_out = download.clone();
-        let _timer = BrowserTimer::after(FILE_TIMEOUT_MS, move || timed_out.complete());
-        download.wait().await;
-    }
-
-    /// A failure is tried again at the next hold.
-    fn start_download(self: &Rc<Self>, url: &str) -> Completion {
-        let download = Completion::pending();
-        *self.download.borrow_mut() = Some(download.clone());
-        let (this, url, ended) = (Rc::clone(self), url.to_owned(), download.clone());
-        spawn_local(async move {
-            match load(&url).await {
-                Ok(file) => *this.file.borrow_mut() = Some(file),
-                Err(error) => {
-                    let what = format!("The hold music {url} cannot be played: {}", error_message(&error));
-                    debug(&what.into());
-                }
-            }
-            this.download.take();
-            ended.complete();
-        });
-        download
-    }
 }
 
 /// This page has the call on hold, and the far end, as far as is known, listens.
@@ -105,19 +62,6 @@ fn is_due(call: &CallSnapshot, page: &str) -> bool {
         && call.page.as_deref() == Some(page)
         && call.hold != HoldState::None
         && !call.remote_held
-}
-
-async fn load(url: &str) -> Result<AudioBuffer, JsValue> {
-    let window = window().ok_or(JsValue::NULL)?;
-    let response: Response = JsFuture::from(window.fetch_with_str(url)).await?.unchecked_into();
-    if !response.ok() {
-        return Err(format!("the server answers with {}", response.status()).into());
-    }
-    let file: ArrayBuffer = JsFuture::from(response.array_buffer()?).await?.unchecked_into();
-    if file.byte_length() > MAX_FILE_BYTES {
-        return Err(format!("it is larger than {MAX_FILE_BYTES} bytes").into());
-    }
-    decode(&file).await
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::{
     RecordingSources, quota_text, recording_name, zip,
 };
 use crate::browser::{BrowserTimer, EventListener, sleep};
+use crate::media::sound_file::SoundFile;
 use crate::page;
 use crate::screens::caller;
 
@@ -36,6 +37,7 @@ const TOO_LARGE: &str = "The recordings have more than 4 GB. Download them one b
 pub fn start(context: RecordingContext) -> Rc<dyn RecordingService> {
     let service = Rc::new_cyclic(|this| Service {
         this: Weak::clone(this),
+        announcement: context.settings.announcement.clone().map(SoundFile::new),
         around: context,
         runs: RefCell::default(),
         followed: RefCell::default(),
@@ -50,6 +52,7 @@ pub fn start(context: RecordingContext) -> Rc<dyn RecordingService> {
 struct Service {
     this: Weak<Service>,
     around: RecordingContext,
+    announcement: Option<Rc<SoundFile>>,
     runs: RefCell<Vec<Rc<Run>>>,
     /// The recordings of this page's calls, on or paused, in the last snapshot.
     followed: RefCell<Vec<String>>,
@@ -241,6 +244,7 @@ impl Service {
             session.save().await?;
         }
         self.sound_changed(&run.call);
+        self.announce(&context, &run.call, is_first);
         let _beeps = self.beeps(&context, &run.call);
         let written = self.write(&mut session, &recorder).await;
         recorder.stop();
@@ -280,10 +284,29 @@ impl Service {
         Ok(())
     }
 
+    /// Both sides hear that a recording begins or goes on.
+    fn announce(&self, context: &AudioContext, call: &str, is_first: bool) {
+        let announcement = self.announcement.clone().filter(|_| is_first);
+        if announcement.is_none() && !self.around.settings.beep {
+            return;
+        }
+        let (media, context, call) = (self.around.media.clone(), context.clone(), call.to_owned());
+        spawn_local(async move {
+            let sound = match &announcement {
+                Some(file) => file.sound().await,
+                None => None,
+            };
+            if let Some(sound) = sound {
+                media.play_clip(&call, &sound).await;
+            } else if let Ok(beep) = beep(&context) {
+                media.play_beep(&context, &call, &beep);
+            }
+        });
+    }
+
     fn beeps(&self, context: &AudioContext, call: &str) -> Option<BrowserTimer> {
         let sound = beep(context).ok().filter(|_| self.around.settings.beep)?;
         let (media, context, call) = (self.around.media.clone(), context.clone(), call.to_owned());
-        media.play_beep(&context, &call, &sound);
         Some(BrowserTimer::every(BEEP_INTERVAL_MS, move || media.play_beep(&context, &call, &sound)))
     }
 

@@ -1,13 +1,12 @@
 //! Banners: each shows one problem and one button that helps, above the rest of the screen.
 
-use bitcall_wire::agent_protocol::{MediaError, RegistrationFailureCode, RegistrationStatus, TextMessage};
+use bitcall_wire::agent_protocol::{MediaError, RegistrationFailureCode, RegistrationStatus};
 use sycamore::prelude::*;
 
 use super::elements::*;
 use crate::icons::{Icon, icon};
-use crate::number::format_number;
 use crate::selector::selector;
-use crate::ui::{Screen, Ui, UserAction};
+use crate::ui::{Screen, SecondaryPart, Ui, UserAction};
 
 #[derive(Clone, PartialEq)]
 struct Banner {
@@ -33,14 +32,19 @@ pub fn banners(ui: Ui) -> View {
             });
         }
         if ui.screen.with(|screen| *screen == Screen::Phone) {
-            list.extend(ui.message.with(|message| message.as_ref().map(text_message)));
             list.extend(connection(ui));
         }
         list
     });
     div()
         .class("banners")
-        .children(dynamic(move || list.get_clone().into_iter().map(|entry| banner(ui, entry)).collect::<Vec<View>>()))
+        .children((
+            dynamic(move || list.get_clone().into_iter().map(|entry| banner(ui, entry)).collect::<Vec<View>>()),
+            dynamic(move || match ui.secondary.get() {
+                SecondaryPart::Loaded(part) => (part.messages)(ui),
+                _ => View::new(),
+            }),
+        ))
         .into()
 }
 
@@ -75,17 +79,6 @@ fn microphone(error: MediaError) -> Banner {
         button: "Try again",
         action: UserAction::RetryMicrophone,
         urgent: true,
-    }
-}
-
-fn text_message(message: &TextMessage) -> Banner {
-    let name = message.display_name.clone().unwrap_or_else(|| format_number(&message.number));
-    Banner {
-        icon: Icon::Phone,
-        text: format!("{name}: {}", message.text),
-        button: "Dismiss",
-        action: UserAction::DismissMessage,
-        urgent: false,
     }
 }
 

@@ -21,7 +21,8 @@ pub fn clips_in_call(ui: Ui, call: &CallId) -> View {
         .attr("aria-label", "Clips to play")
         .children((
             dynamic(move || {
-                let list = ui.clips.get_clone();
+                let mut list = ui.shared_clips();
+                list.extend(ui.clips.get_clone());
                 if list.is_empty() {
                     return p().class("note").children("No clips yet. Add them in the settings.").into();
                 }
@@ -34,8 +35,11 @@ pub fn clips_in_call(ui: Ui, call: &CallId) -> View {
 
 fn playable(ui: Ui, call: &CallId, clip: Clip) -> View {
     let id = clip.id.clone();
-    let since =
-        selector(move || ui.clip_playing.with(|playing| playing.as_ref().filter(|it| it.id == id).map(|it| it.since)));
+    let since = selector(move || {
+        ui.clip_playing.with(|playing| {
+            playing.as_ref().filter(|playing| playing.id == id).map(|playing| (playing.since, playing.milliseconds))
+        })
+    });
     let (name, call, id) = (clip.name.clone(), call.clone(), clip.id);
     let length = clip.milliseconds;
     button()
@@ -52,9 +56,9 @@ fn playable(ui: Ui, call: &CallId, clip: Clip) -> View {
         .children((
             dynamic(move || icon(if since.get().is_some() { Icon::Stop } else { Icon::Play })),
             span().class("clip-name").attr("dir", "auto").children(clip.name),
-            span().class("clip-time").children(duration(length)),
+            span().class("clip-time").children(if length == 0 { String::new() } else { duration(length) }),
             dynamic(move || match since.get() {
-                Some(since) => progress()
+                Some((since, length)) => progress()
                     .attr("max", length.to_string())
                     .attr("value", move || ui.now.get().saturating_sub(since).to_string())
                     .into(),
@@ -69,6 +73,7 @@ pub fn clip_settings(ui: Ui) -> View {
     div()
         .class("clips")
         .children((
+            ui.shared_clips().into_iter().map(shared).collect::<Vec<View>>(),
             dynamic(move || {
                 let list = ui.clips.get_clone();
                 list.into_iter().enumerate().map(|(place, clip)| editable(ui, place, clip)).collect::<Vec<View>>()
@@ -89,6 +94,17 @@ pub fn clip_settings(ui: Ui) -> View {
                     }),
             )),
             error(ui),
+        ))
+        .into()
+}
+
+/// Only the tenant changes it.
+fn shared(clip: Clip) -> View {
+    div()
+        .class("clip")
+        .children((
+            span().class("clip-name").attr("dir", "auto").children(clip.name),
+            span().class("clip-time").children("For everybody"),
         ))
         .into()
 }

@@ -13,6 +13,7 @@ mod header;
 pub(crate) mod identity;
 mod incoming;
 mod keypad;
+pub(crate) mod messages;
 pub(crate) mod question;
 pub(crate) mod recents;
 mod recordings;

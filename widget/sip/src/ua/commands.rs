@@ -3,6 +3,7 @@
 use super::UserAgent;
 use super::calls::Call;
 use super::context::{RequestRole, TransactionUser};
+use super::credential_store::EarlierTries;
 use super::interface::{CallId, Command, EndCause, EndedBy, Event, InviteOptions, Millis, TransferTarget};
 use crate::header_values;
 use crate::request_template::RequestTemplate;
@@ -48,6 +49,7 @@ impl UserAgent {
             Command::Info { call, content_type, body } => {
                 self.with_active_call(&call, |call, context| call.info(context, content_type, body, now));
             }
+            Command::SendMessage(message) => self.send_message(message, EarlierTries::default(), now),
         }
     }
 
@@ -165,10 +167,19 @@ impl UserAgent {
     pub(super) fn on_transport_lost(&mut self, now: Millis) {
         // No responses to requests on this connection will come. A call's INVITE is kept, so that
         // the responses after its CANCEL on the next connection can be matched.
-        self.context.client_requests.retain(|client| {
-            !client.transaction.is_pending()
-                || matches!(client.owner, TransactionUser::Call { role: RequestRole::Invite, .. })
+        let mut messages = Vec::new();
+        self.context.client_requests.retain(|client| match &client.owner {
+            _ if !client.transaction.is_pending() => true,
+            TransactionUser::Call { role: RequestRole::Invite, .. } => true,
+            TransactionUser::Message(message) => {
+                messages.push(message.target.clone());
+                false
+            }
+            _ => false,
         });
+        for target in messages {
+            self.context.report_message(target, 408);
+        }
         for call in &mut self.calls {
             call.on_transport_lost(&mut self.context, now);
         }

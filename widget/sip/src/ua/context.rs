@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::credential_store::{ChallengeRefusal, CredentialStore, EarlierTries};
-use super::interface::{CallId, CallerIdHeader, Config, Event, Millis, Output, SipSecret, TransportId};
+use super::interface::{CallId, CallerIdHeader, Config, Event, Millis, Output, SipSecret, TextMessage, TransportId};
 use super::random::{Random, token_characters};
 use super::status_text::reason_phrase;
 use crate::header_values;
@@ -61,6 +61,7 @@ pub(super) enum TransactionUser {
     Register,
     /// The response is ignored.
     Nobody,
+    Message(TextMessage),
     Call {
         call: CallId,
         role: RequestRole,

@@ -97,6 +97,7 @@ impl UserAgent {
                 }
             }
             TransactionUser::Nobody => {}
+            TransactionUser::Message(message) => self.on_message_response(message, client, response, now),
             TransactionUser::Call { call, role } => {
                 if let Some(call) = self.calls.iter_mut().find(|other| other.id == *call) {
                     call.on_response(&mut self.context, *role, client, response_kind, response, now);

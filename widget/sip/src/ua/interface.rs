@@ -249,6 +249,18 @@ pub enum Command {
     /// Send an INFO in the call, e.g. `application/dtmf-relay`; before the answer to the far end that sends early media.
     /// Yields [`Event::InfoAnswered`], in order.
     Info { call: CallId, content_type: String, body: String },
+    /// Send a text (MESSAGE, RFC 3428). Yields [`Event::MessageAnswered`].
+    SendMessage(TextMessage),
+}
+
+/// A text that we send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextMessage {
+    /// To the far end of this call as long as it is up; else, and without a call, to the target.
+    pub call: Option<CallId>,
+    /// As in [`Command::Invite`].
+    pub target: String,
+    pub text: String,
 }
 
 /// Output of the user agent: what the driver must do.
@@ -392,6 +404,11 @@ pub enum Event {
     NewMessage {
         from: RemoteParty,
         text: String,
+    },
+    /// A text that we sent has this final status; 408 also if the connection was lost.
+    MessageAnswered {
+        target: String,
+        status: u16,
     },
     /// How our transfer of the call goes. The last one is `Succeeded` or `Failed`, unless the call ends before.
     Transfer {

@@ -21,6 +21,7 @@ mod failback;
 mod inbound;
 mod interface;
 mod keepalive;
+mod message;
 mod random;
 mod reconnect_backoff;
 mod registration;
@@ -33,13 +34,14 @@ use calls::Call;
 pub use calls::DialogRecord;
 use failback::Failback;
 use keepalive::Keepalive;
+pub use message::message_failure_text;
 use reconnect_backoff::ReconnectBackoff;
 use registration::RegisterClient;
 
 pub use interface::{
     CallId, CallerIdHeader, Command, Config, EndCause, EndedBy, Event, Input, InviteOptions, Millis, OfferReason,
     Output, Password, RealmHa1, RedirectPolicy, ReferralPolicy, RegisterFailure, RegisterFailureKind, Registration,
-    RemoteParty, SipSecret, TimerConfig, TransferFailure, TransferProgress, TransferTarget, TransportId,
+    RemoteParty, SipSecret, TextMessage, TimerConfig, TransferFailure, TransferProgress, TransferTarget, TransportId,
 };
 
 /// The user agent of one account on one device.
@@ -136,6 +138,7 @@ impl UserAgent {
             match client.owner {
                 TransactionUser::Register => self.on_register_timeout(now),
                 TransactionUser::Nobody => {}
+                TransactionUser::Message(message) => self.context.report_message(message.target, 408),
                 TransactionUser::Call { call, role } => {
                     if let Some(call) = self.calls.iter_mut().find(|other| other.id == call) {
                         call.on_timeout(&mut self.context, role, now);

@@ -13,7 +13,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bitcall_sip::message::{Header, Message, Request, Response};
-use bitcall_sip::ua::{Command, Event, Input, InviteOptions, Output, TransferProgress, TransferTarget, TransportId};
+use bitcall_sip::ua::{
+    Command, Event, Input, InviteOptions, Output, TextMessage, TransferProgress, TransferTarget, TransportId,
+};
 use proptest::prelude::*;
 
 use crate::test_user_agent::{ANSWER, OFFER, TestUserAgent};
@@ -39,6 +41,8 @@ struct Simulation {
     offers: BTreeMap<String, i32>,
     /// The calls whose transfer has no result yet.
     transfers: BTreeSet<String>,
+    /// Texts that were sent, by their target, and have no answer yet.
+    messages: BTreeSet<String>,
     acks: BTreeSet<(String, String, u32)>,
     byes: BTreeSet<(String, String)>,
     last: Vec<u8>,
@@ -64,6 +68,7 @@ impl Simulation {
             ended: BTreeSet::new(),
             offers: BTreeMap::new(),
             transfers: BTreeSet::new(),
+            messages: BTreeSet::new(),
             acks: BTreeSet::new(),
             byes: BTreeSet::new(),
             last: Vec::new(),
@@ -169,6 +174,10 @@ impl Simulation {
             | Event::PasswordNeeded { call, .. }
             | Event::InfoAnswered { call, .. }
             | Event::Missed { call, .. } => call.clone(),
+            Event::MessageAnswered { target, .. } => {
+                assert!(self.messages.remove(target), "the text to {target} was answered twice");
+                return;
+            }
             Event::Registration(_)
             | Event::Ha1 { .. }
             | Event::CallerIdTaken { .. }
@@ -187,7 +196,7 @@ impl Simulation {
     }
 
     fn apply(&mut self, (kind, which): Step) {
-        match kind % 19 {
+        match kind % 20 {
             0 => self.place(),
             1 | 2 => self.answer_invite(which),
             3 => self.answer_other(which),
@@ -231,6 +240,13 @@ impl Simulation {
                     };
                     self.phone.command(Command::Transfer { call, target });
                 }
+            }
+            19 => {
+                self.placed += 1;
+                let target = format!("4{}", self.placed);
+                self.messages.insert(target.clone());
+                let call = self.call(which).filter(|_| !which.is_multiple_of(4));
+                self.phone.command(Command::SendMessage(TextMessage { call, target, text: "Hello".into() }));
             }
             17 => self.command(which, |call| Command::RefuseReferral { call }),
             18 => {
@@ -489,6 +505,7 @@ impl Simulation {
         }
         assert!(self.offers.is_empty());
         assert!(self.transfers.is_empty());
+        assert!(self.messages.is_empty(), "{:?} were not answered", self.messages);
         self.phone.assert_no_calls();
     }
 }

@@ -11,6 +11,7 @@ mod incoming_calls;
 mod interleavings;
 mod keep_alive;
 mod liberal_reading;
+mod messages;
 mod other_requests;
 mod outgoing_calls;
 mod reconnects;

@@ -1,10 +1,11 @@
-//! MESSAGE (RFC 3428): a text of the far end or of the server within a call, or of anybody outside of one, to be shown.
+//! MESSAGE (RFC 3428) that we receive: a text of the far end or of the server within a call, or of anybody outside of one, to be shown.
 
 use super::super::context::UaContext;
 use super::super::interface::{Event, Millis};
 use super::identity::caller;
 use super::{Call, CallPhase};
 use crate::message::{Header, Request};
+use crate::request_template::RequestTemplate;
 use crate::transaction::ServerKey;
 
 impl Call {
@@ -23,6 +24,11 @@ impl Call {
         if let Some(text) = text.filter(|_| !self.end_reported) {
             context.emit(Event::Message { call: self.id.clone(), text });
         }
+    }
+
+    /// For a text to the far end. None unless the call is up.
+    pub(in super::super) fn message_template(&mut self, context: &UaContext) -> Option<RequestTemplate> {
+        self.template(context, "MESSAGE").filter(|_| self.phase == CallPhase::Established && !self.detached)
     }
 
     /// Outside of a call.

@@ -24,7 +24,7 @@ use bitcall_phone::ui::{DeviceOption, DeviceOptions, LoadFailure, MeterBars, Scr
 use bitcall_phone::{screens, secondary, theme};
 use bitcall_wire::agent_protocol::{
     AccountSecret, AgentSnapshot, CallDirection, CallSnapshot, CallState, HoldState, MediaError, Party, RecordingState,
-    RegistrationFailure, RegistrationFailureCode, RegistrationStatus, TransferSnapshot, TransferState,
+    RegistrationFailure, RegistrationFailureCode, RegistrationStatus, TextMessage, TransferSnapshot, TransferState,
 };
 use bitcall_wire::config::{HeaderMode, RuntimeConfig};
 
@@ -81,7 +81,7 @@ fn secondary_part() -> SecondaryPart {
 fn usual(ui: Ui) {
     let config: RuntimeConfig = serde_json::from_value(serde_json::json!({
         "tenantId": "acme", "uiUrl": "", "storageNamespace": "bitcall:acme", "wsUrl": null,
-        "wss": [], "iceServers": [], "sip": { "domain": "acme.sip.bitcall.internal" }, "behavior": {},
+        "wss": [], "iceServers": [], "sip": { "domain": "acme.sip.bitcall.internal" }, "behavior": { "calls": { "messageReplies": true } },
         "branding": { "displayName": "Acme Support", "logoLight": null, "logoDark": null, "themeColor": "#4f46e5", "headerMode": "both" },
         "capabilities": { "maxSessions": 4, "transferBlind": true, "popupMode": false, "installable": false, "audioClips": false, "recording": true },
         "features": {}
@@ -142,6 +142,14 @@ fn scenes() -> Vec<(&'static str, Scene)> {
         ("dialer", |_| {}),
         ("dialer-wide-logo", |ui| logo(ui, 640, HeaderMode::Logo)),
         ("dialer-square-logo", |ui| logo(ui, 120, HeaderMode::Both)),
+        ("dialer-message", |ui| {
+            ui.messages.set(vec![TextMessage {
+                call: None,
+                number: "103".to_owned(),
+                display_name: Some("Beate Muster".to_owned()),
+                text: "Can you call Mr Brandt back before five? He asks about the invoice.".to_owned(),
+            }]);
+        }),
         ("dialer-missed", |ui| ui.ended.set(history().into_iter().nth(1))),
         ("dialer-number", |ui| {
             ui.number.set("+4930901820".to_owned());

@@ -28,6 +28,8 @@ async fn calls_both_ways_have_sound_while_the_server_asks_and_notifies() {
     anna.hears(TONE).await;
     let asked = b2bua.received(&["SIP/2.0 200", " OPTIONS\r\n"]).len();
     b2bua.receives(asked + 1, &["SIP/2.0 200", " OPTIONS\r\n"]).await;
+    anna.refreshes();
+    b2bua.receives(1, &["SIP/2.0 200", " UPDATE\r\n", "Session-Expires: 1800"]).await;
     phone.frame.hears(900).await;
     phone.frame.click("button", "Hang up").await;
     office.is_quiet_again(1).await;

@@ -136,7 +136,19 @@ async fn a_conference_goes_on_after_a_reload_waits_during_another_call_and_ends_
     anna.hears(true, &[&bert], &[]).await;
     bert.hears(true, &[&anna], &[]).await;
 
+    // The connection to the server is lost, and then the way of one party's media.
+    let offers = office.b2bua.received(&["INVITE sip:", "m=audio"]).len();
+    office.b2bua.cut_connections();
+    office.b2bua.receives(offers + 2, &["INVITE sip:", "m=audio"]).await;
+    anna.hears(true, &[&bert], &[]).await;
+    bert.hears(true, &[&anna], &[]).await;
+    anna.far_end.loses_path();
+    anna.far_end.hears_no_more(Office::TONE).await;
+    anna.hears(true, &[&bert], &[]).await;
+    bert.hears(true, &[&anna], &[]).await;
+
     let frame = &office.phone.frame;
+    frame.hears_each(&[anna.hz, bert.hz]).await;
     carl.far_end.calls();
     frame.click("button", "Hold & Answer").await;
     frame.hears_only(carl.hz).await;

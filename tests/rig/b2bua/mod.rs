@@ -10,6 +10,8 @@
 //!   extension all the same, which the server's own Contact is not.
 //! * A far end that declines is a 403 with `Reason: Q.850;cause=21`.
 //! * A connected line changes by UPDATE with another `P-Asserted-Identity`.
+//! * Every call has a session timer, which this side refreshes in some calls and the phone in others.
+//! * Early media comes with the same 183 several times.
 //! * `Transfer()` asks the phone by REFER to call somebody else, and names only the number.
 //! * A call that is transferred to 700 is parked; who calls 701 goes on with it.
 //! * A restart forgets all dialogs and registrations.
@@ -212,6 +214,11 @@ impl FarEnd {
     /// From now on the phone talks with somebody else, e.g. after a transfer. The tone stays.
     pub fn becomes(&self, name: &str, number: &str) {
         self.server.lock().unwrap().change_connected_line(&self.party, name, number);
+    }
+
+    /// Refreshes the session (RFC 4028).
+    pub fn refreshes(&self) {
+        self.server.lock().unwrap().refresh(&self.party);
     }
 
     /// Sends a text, in the call if there is one.

@@ -206,6 +206,7 @@ impl Server {
             self.phone_request(Method::Invite, &party.identity()).expect("the phone is registered");
         let (leg, offer) = Leg::offers(party);
         Self::describe(&mut invite, party);
+        Self::time(&mut invite, party);
         invite.set_body(SDP, offer.as_bytes());
         self.dialogs.push(Dialog {
             connection,
@@ -289,6 +290,19 @@ impl Server {
         });
         self.end(index);
         self.parties.insert(PARKING_PLACE.to_owned(), party);
+    }
+
+    /// The session timer of a call (RFC 4028): in those with odd numbers the one that answers refreshes it.
+    fn time(headers: &mut Headers, party: &Party) {
+        let is_odd = party.number.ends_with(['1', '3', '5', '7', '9']);
+        headers.append(Header::SessionExpires, if is_odd { "1800;refresher=uas" } else { "1800;refresher=uac" });
+    }
+
+    pub fn refresh(&mut self, party: &Arc<Party>) {
+        let index = self.dialog_with(party);
+        self.send_in_dialog(index, Method::Update, |update| {
+            update.append(Header::SessionExpires, "1800;refresher=uac");
+        });
     }
 
     /// Header fields of messages that make or change a session.
@@ -493,7 +507,10 @@ impl Server {
         let mut progress = invite.response(183, "Session Progress", Some(tag));
         progress.append(Header::Contact, &self.contact());
         progress.set_body(SDP, answer.as_bytes());
-        self.send(connection, &progress);
+        // As for each application of a dialplan that wants to be heard.
+        for _ in 0..3 {
+            self.send(connection, &progress);
+        }
         leg
     }
 
@@ -520,6 +537,8 @@ impl Server {
         let mut ok = request.response(200, "OK", Some(tag));
         ok.append(Header::Contact, &self.contact());
         Self::describe(&mut ok, party);
+        ok.append(Header::Require, "timer");
+        Self::time(&mut ok, party);
         ok.set_body(SDP, answer.as_bytes());
         self.send(connection, &ok);
         self.dialogs.push(Dialog {
@@ -611,6 +630,10 @@ impl Server {
             }
         }
         Self::describe(&mut ok, &party);
+        if request.has(Header::SessionExpires) {
+            ok.append(Header::Require, "timer");
+            Self::time(&mut ok, &party);
+        }
         self.send(connection, &ok);
     }
 }

@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use crate::recording::File;
+use crate::rig::b2bua::B2bua;
 use crate::rig::baresip::Baresip;
 use crate::rig::bitcall::Bitcall;
 use crate::rig::browsing_context::BrowsingContext;
@@ -26,19 +28,17 @@ async fn press(frame: &BrowsingContext, name: &str) {
     .await;
 }
 
-/// Waits until sound arrives in the only connection of the frame, and is played. Firefox without a sound card runs no
-/// `AudioContext`, by which a tone could be told.
-async fn hears_something(frame: &BrowsingContext) {
-    let mut last = 0.0;
-    until("sound to arrive", async || {
-        let all = frame.heard().await?;
-        let seen = format!("{all:?}");
-        let [now] = all.as_slice() else { return Err(format!("{seen} in:\n{}", frame.text().await)) };
-        let grows = last > 0.0 && now.energy > last;
-        last = now.energy;
-        if grows && now.plays && now.sent > 0 { Ok(()) } else { Err(seen) }
-    })
-    .await;
+/// A phone in Firefox, registered.
+async fn phone(firefox: &Firefox, host: &Host) -> TestPhone {
+    let host_page = firefox.open(&host.url("/")).await;
+    let frame = host_page.phone().await;
+    host_page.until("BitcallWebphone.isRegistered()").await;
+    TestPhone { host_page, frame }
+}
+
+async fn reload(phone: &mut TestPhone) {
+    phone.host_page.reload().await;
+    phone.frame = phone.host_page.phone().await;
 }
 
 #[tokio::test]
@@ -55,27 +55,23 @@ async fn calls_placed_and_answered_have_sound_both_ways_and_one_is_held_and_surv
     });
     bitcall.patch(settings).await;
     let firefox = Firefox::start().await;
-    let host_page = firefox.open(&host.url("/")).await;
-    let frame = host_page.phone().await;
-    let mut phone = TestPhone { host_page, frame };
-    phone.host_page.until("BitcallWebphone.isRegistered()").await;
+    let mut phone = phone(&firefox, &host).await;
 
     let mut anna = Baresip::start(&kamailio, 3, 900, true).await;
     phone.host_page.eval("BitcallWebphone.call('agent3')").await;
     anna.hears(Firefox::TONE).await;
-    hears_something(&phone.frame).await;
+    phone.frame.hears_only(900).await;
 
     press(&phone.frame, "Hold").await;
     anna.hears_no_more(Firefox::TONE).await;
     phone.frame.hears_silence().await;
     press(&phone.frame, "Hold").await;
     anna.hears(Firefox::TONE).await;
-    hears_something(&phone.frame).await;
+    phone.frame.hears_only(900).await;
 
     // Firefox ends a SharedWorker with its last page, and the agent with it.
-    phone.host_page.reload().await;
-    phone.frame = phone.host_page.phone().await;
-    hears_something(&phone.frame).await;
+    reload(&mut phone).await;
+    phone.frame.hears_only(900).await;
     anna.hears(Firefox::TONE).await;
 
     press(&phone.frame, "Hang up").await;
@@ -86,9 +82,69 @@ async fn calls_placed_and_answered_have_sound_both_ways_and_one_is_held_and_surv
     anna.dials("agent1").await;
     press(&phone.frame, "Answer").await;
     anna.hears(Firefox::TONE).await;
-    hears_something(&phone.frame).await;
+    phone.frame.hears_only(900).await;
     anna.hangs_up().await;
     phone.event("callEnded", 2).await;
     phone.frame.sees("Ready").await;
     assert_eq!(phone.frame.heard().await.unwrap().len(), 0, "no connection is left");
+}
+
+#[tokio::test]
+async fn hold_music_a_recording_and_a_conference_are_heard_in_firefox_and_go_on_after_a_reload() {
+    let b2bua = B2bua::start().await;
+    let bitcall = Bitcall::demo().await;
+    let fields = signed_in_as(B2bua::USERNAME, B2bua::DOMAIN, B2bua::PASSWORD);
+    let host = Host::start([("/", page(&bitcall, &fields))]).await;
+    let settings = json!({
+        "origins": { "allowedOrigins": [host.origin()] },
+        "sip": { "domain": B2bua::DOMAIN },
+        "wss": b2bua.ws(),
+        "behavior": { "recording": { "stereo": true } },
+    });
+    bitcall.patch(settings).await;
+    bitcall.change_plan("enterprise").await;
+    let firefox = Firefox::start().await;
+    let mut phone = phone(&firefox, &host).await;
+    let (anna, bert) = (b2bua.far_end("201", "Anna", 900), b2bua.far_end("202", "Bert", 1_300));
+
+    phone.host_page.eval("BitcallWebphone.call('201')").await;
+    anna.hears(Firefox::TONE).await;
+    phone.frame.hears_only(900).await;
+    press(&phone.frame, "Record").await;
+    phone.event("recordingState", 1).await;
+    press(&phone.frame, "Hold").await;
+    anna.hears_notes(&[262, 330, 392]).await;
+    anna.hears_no_more(Firefox::TONE).await;
+    press(&phone.frame, "Hold").await;
+    anna.hears(Firefox::TONE).await;
+
+    phone.host_page.eval("BitcallWebphone.call('202')").await;
+    bert.hears(Firefox::TONE).await;
+    phone.frame.hears_only(1_300).await;
+    press(&phone.frame, "Merge with Anna").await;
+    anna.hears_notes(&[Firefox::TONE, 1_300]).await;
+    bert.hears_notes(&[Firefox::TONE, 900]).await;
+    phone.frame.hears_each(&[900, 1_300]).await;
+
+    reload(&mut phone).await;
+    phone.frame.hears_each(&[900, 1_300]).await;
+    anna.hears_notes(&[Firefox::TONE, 1_300]).await;
+    bert.hears_notes(&[Firefox::TONE, 900]).await;
+    press(&phone.frame, "Drop Bert").await;
+    phone.event("callEnded", 1).await;
+    phone.frame.hears_only(900).await;
+    anna.longest_silence_in(8_000).await;
+    press(&phone.frame, "Hang up").await;
+    phone.event("callEnded", 2).await;
+
+    phone
+        .frame
+        .eval("[...document.querySelectorAll('[role=tab]')].find((t) => t.innerText.includes('Settings')).click()")
+        .await;
+    press(&phone.frame, "Download Anna").await;
+    let path = firefox.downloaded("Anna").await;
+    let file = tokio::task::spawn_blocking(move || File::read(&path)).await.unwrap();
+    assert!(file.has(0, Firefox::TONE) && file.has(0, 330), "the person, and the music that the held party heard");
+    assert!(file.has(1, 900) && file.has(1, 1_300), "both other sides");
+    assert!(!file.has(0, 900) && !file.has(1, Firefox::TONE), "each side on its own channel");
 }

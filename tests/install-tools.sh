@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs what the behaviour tests need and this machine lacks: two browsers, one with its driver, a SIP server with
+# Installs what the behaviour tests need and this machine lacks: two browsers, one with its driver, a sound server for the other, a SIP server with
 # WebSockets and TLS, a media proxy, far ends, a reader of sound files, a tester of HTTP APIs, a generator of TypeScript
 # clients, libraries of host pages, tcpdump, dig, and nginx and Caddy for the benchmarks.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packaging/install.sh \
-    chromium chromium-driver firefox-esr \
+    chromium chromium-driver firefox-esr pulseaudio \
     kamailio kamailio-websocket-modules kamailio-tls-modules rtpengine-daemon \
     sip-tester baresip-core tcpdump coturn ffmpeg \
     nginx-light caddy bind9-dnsutils \

@@ -29,7 +29,7 @@ const SEAM: Duration = Duration::from_millis(100);
 const LOST: Duration = Duration::from_secs(2);
 
 /// A file as `ffmpeg` decodes it.
-struct File {
+pub struct File {
     /// As the container says.
     duration: Duration,
     chapters: Vec<String>,
@@ -37,7 +37,7 @@ struct File {
 }
 
 impl File {
-    fn read(path: &Path) -> Self {
+    pub fn read(path: &Path) -> Self {
         let about = Command::new("ffprobe")
             .args(["-v", "error", "-of", "json", "-show_format", "-show_streams", "-show_chapters"])
             .arg(path)
@@ -109,7 +109,7 @@ impl File {
         }
     }
 
-    fn has(&self, channel: usize, hz: u32) -> bool {
+    pub fn has(&self, channel: usize, hz: u32) -> bool {
         !self.stretches(channel, hz).is_empty()
     }
 }

@@ -131,16 +131,7 @@ impl Browser {
 
     /// The file that was downloaded under a name with `part` in it, once it is complete.
     pub async fn downloaded(&self, part: &str) -> PathBuf {
-        until(&format!("a download of {part}"), async || {
-            let files = std::fs::read_dir(&self.downloads).map_err(|e| e.to_string())?.flatten();
-            let names: Vec<PathBuf> = files.map(|file| file.path()).collect();
-            let is_meant = |path: &&PathBuf| {
-                let name = path.file_name().unwrap().to_string_lossy();
-                name.contains(part) && !name.ends_with(".crdownload") && !name.starts_with('.')
-            };
-            names.iter().find(is_meant).cloned().ok_or_else(|| format!("{names:?}"))
-        })
-        .await
+        downloaded(&self.downloads, part).await
     }
 
     /// Carries out a command of the `DevTools` protocol in a page or its frames.
@@ -215,4 +206,19 @@ fn kill_using(profile: &Path) {
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
         }
     }
+}
+
+pub async fn downloaded(directory: &Path, part: &str) -> PathBuf {
+    until(&format!("a download of {part}"), async || {
+        let files = std::fs::read_dir(directory).map_err(|e| e.to_string())?.flatten();
+        let names: Vec<PathBuf> = files.map(|file| file.path()).collect();
+        let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+        let is_under_way = names.iter().any(|path| name(path).ends_with(".part"));
+        let is_meant = |path: &&PathBuf| {
+            let name = name(path);
+            name.contains(part) && !name.ends_with(".crdownload") && !name.starts_with('.')
+        };
+        names.iter().find(is_meant).filter(|_| !is_under_way).cloned().ok_or_else(|| format!("{names:?}"))
+    })
+    .await
 }

@@ -1,5 +1,7 @@
-//! A real Firefox with its own profile, gone when dropped. It speaks `WebDriver` `BiDi` by itself: no driver is between.
+//! A real Firefox with its own profile and sound server, gone when dropped. It speaks `WebDriver` `BiDi` by itself: no driver
+//! is between.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use axum::Json;
@@ -22,13 +24,16 @@ user_pref("media.navigator.audio.fake_frequency", 600);
 user_pref("media.autoplay.default", 0);
 user_pref("media.peerconnection.ice.loopback", true);
 user_pref("media.peerconnection.ice.obfuscate_host_addresses", false);
+user_pref("browser.download.folderList", 2);
 "#;
+const DOWNLOADS: &str = "downloads";
 
 pub struct Firefox {
     bidi: BiDi,
     session: Option<WebDriver>,
     _process: Process,
-    _dir: TempDir,
+    _sound: Process,
+    dir: TempDir,
 }
 
 impl Firefox {
@@ -37,10 +42,15 @@ impl Firefox {
 
     pub async fn start() -> Self {
         let dir = tempfile::Builder::new().prefix("bitcall-firefox-").tempdir().unwrap();
-        std::fs::write(dir.path().join("user.js"), PREFERENCES).unwrap();
+        let downloads = dir.path().join(DOWNLOADS);
+        std::fs::create_dir(&downloads).unwrap();
+        let preferences = format!("{PREFERENCES}user_pref(\"browser.download.dir\", {downloads:?});\n");
+        std::fs::write(dir.path().join("user.js"), preferences).unwrap();
+        let socket = dir.path().join("sound");
+        let sound = sound_server(dir.path(), &socket).await;
         let mut command = Command::new("firefox-esr");
         command.args(["--headless", "--no-remote", "--remote-debugging-port=0", "--profile"]).arg(dir.path());
-        command.env("HOME", dir.path());
+        command.env("HOME", dir.path()).env("PULSE_SERVER", format!("unix:{}", socket.display()));
         let mut process = Process::start("firefox", dir.path(), &command);
         let address = until("Firefox's address", async || {
             process.assert_running();
@@ -55,7 +65,12 @@ impl Firefox {
         let capabilities = json!({ "alwaysMatch": { "acceptInsecureCerts": true } });
         bidi.send_raw("session.new", json!({ "capabilities": capabilities })).await.unwrap();
         bidi.script().add_preload_script(PRELOAD).await.unwrap();
-        Self { bidi, session: Some(session), _process: process, _dir: dir }
+        Self { bidi, session: Some(session), _process: process, _sound: sound, dir }
+    }
+
+    /// The file that was downloaded under a name with `part` in it, once it is complete.
+    pub async fn downloaded(&self, part: &str) -> PathBuf {
+        super::browser::downloaded(&self.dir.path().join(DOWNLOADS), part).await
     }
 
     /// Opens `url` in a window of its own and waits until it is loaded.
@@ -70,6 +85,22 @@ impl Drop for Firefox {
             session.leak().ok();
         }
     }
+}
+
+/// Without one that takes sound, Firefox runs no `AudioContext`.
+async fn sound_server(dir: &Path, socket: &Path) -> Process {
+    let mut command = Command::new("pulseaudio");
+    let listen = format!("module-native-protocol-unix socket={} auth-anonymous=1", socket.display());
+    command.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no"]);
+    command.args(["--load=module-null-sink", &format!("--load={listen}")]);
+    command.env("HOME", dir).env("XDG_RUNTIME_DIR", dir);
+    let mut process = Process::start("pulseaudio", dir, &command);
+    until("the sound server", async || {
+        process.assert_running();
+        if socket.exists() { Ok(()) } else { Err(process.log()) }
+    })
+    .await;
+    process
 }
 
 /// thirtyfour learns the address of `BiDi` from a driver: this one knows nothing else.

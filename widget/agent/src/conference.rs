@@ -35,6 +35,12 @@ impl Conference {
         true
     }
 
+    /// The conference of an earlier agent.
+    pub fn restore(&mut self, parties: Vec<Party>) {
+        self.parties = parties;
+        self.retain(|_| true);
+    }
+
     pub fn leave(&mut self, call: &str) {
         self.retain(|party| party != call);
     }

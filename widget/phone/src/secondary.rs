@@ -28,6 +28,7 @@ use crate::ui::{Ui, UserAction};
 pub const STYLES: &str = concat!(
     include_str!("../css/secondary/30-messages.css"),
     include_str!("../css/secondary/40-identity.css"),
+    include_str!("../css/secondary/50-meter.css"),
     include_str!("../css/secondary/50-transfer.css"),
     include_str!("../css/secondary/60-lists.css"),
     include_str!("../css/secondary/70-clips.css"),

@@ -7,7 +7,7 @@
 //! page with a copy of the record, as in a duplicated tab, has another instance id, or shares the running agent.
 
 use bitcall_sip::ua::{Command, DialogRecord, Millis, UserAgent};
-use bitcall_wire::agent_protocol::{CallSnapshot, KeptCalls, ToPage};
+use bitcall_wire::agent_protocol::{CallSnapshot, KeptCalls, Party, ToPage};
 use bitcall_wire::encoding;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ use super::{CallList, CallListOutput};
 use crate::call::{Call, Owner};
 
 /// The first character of a record. It changes with every change of what follows.
-const VERSION: char = '1';
+const VERSION: char = '2';
 /// The time for a page to be loaded again.
 const MAX_AGE_MS: u64 = 60_000;
 
@@ -27,6 +27,8 @@ struct Record {
     calls: Vec<CallSnapshot>,
     /// Of each of them.
     dialogs: Vec<DialogRecord>,
+    /// Those that are in conference.
+    parties: Vec<Party>,
 }
 
 impl CallList {
@@ -46,7 +48,9 @@ impl CallList {
             }
             let mut record = String::new();
             if !calls.is_empty() {
+                let is_kept = |party: &&Party| calls.iter().any(|call| call.id == party.call);
                 let kept = Record {
+                    parties: self.conference.parties().iter().filter(is_kept).cloned().collect(),
                     username: account.username.clone(),
                     domain: account.domain.clone(),
                     instance_id: account.instance_id.clone(),
@@ -83,6 +87,7 @@ impl CallList {
             self.command(Command::Restore { call: call.id.clone(), dialog: Box::new(dialog) });
             self.calls.push(Call::restored(call, owner));
         }
+        self.conference.restore(record.parties);
     }
 }
 

@@ -4,8 +4,8 @@ use bitcall_agent::{Agent, AgentClock, ClockChange, ClockReading, Input, Output}
 use bitcall_sip::message::{Header, Message, Request, Response};
 use bitcall_sip::ua::TransportId;
 use bitcall_wire::agent_protocol::{
-    AgentSnapshot, CallOptions, CallState, KeptCalls, MediaReply, MediaRequest, RegistrationStatus, SipAccount,
-    ToAgent, ToPage,
+    AgentSnapshot, CallOptions, CallState, HoldState, KeptCalls, MediaReply, MediaRequest, RegistrationStatus,
+    SipAccount, ToAgent, ToPage,
 };
 
 use crate::test_call_list::account;
@@ -56,15 +56,19 @@ impl Computer {
         };
         computer.page(ToAgent::Attach { page: "a".into(), visible: true });
         computer.page(ToAgent::SignIn { account: Box::new(account()), kept: None });
-        computer.page(ToAgent::Call {
-            call: "c1".into(),
-            number: "102".into(),
+        computer.call("c1", "102");
+        assert!(computer.is_ready() && computer.is_in_call());
+        computer
+    }
+
+    fn call(&mut self, call: &str, number: &str) {
+        self.page(ToAgent::Call {
+            call: call.into(),
+            number: number.into(),
             options: CallOptions::default(),
             offer: Some("v=0\r\n".into()),
         });
-        computer.run(1_000);
-        assert!(computer.is_ready() && computer.is_in_call());
-        computer
+        self.run(1_000);
     }
 
     /// The agent ends with its page, and the page is loaded anew with what it kept.
@@ -333,6 +337,23 @@ fn a_call_outlives_its_agent_by_what_the_page_kept() {
 }
 
 #[test]
+fn a_conference_outlives_its_agent_as_one() {
+    let mut computer = Computer::in_call();
+    computer.call("c2", "103");
+    computer.page(ToAgent::Merge { call: "c1".into(), into: "c2".into() });
+    computer.page(ToAgent::MuteParty { call: "c1".into(), muted: true });
+    computer.run(1_000);
+    let record = computer.kept.clone();
+    let conference = computer.snapshot().conference.clone();
+    assert_eq!(conference.len(), 2);
+    computer.reload(&record, 1_000, &account().username);
+    assert_eq!(computer.snapshot().conference, conference);
+    assert!(computer.snapshot().calls.iter().all(|call| call.hold == HoldState::None && !call.detached));
+    computer.page(ToAgent::HangUp { call: "c1".into() });
+    assert!(computer.snapshot().conference.is_empty());
+}
+
+#[test]
 fn a_record_that_is_old_malformed_or_of_another_account_is_dropped() {
     let mut computer = Computer::in_call();
     let record = computer.kept.clone();
@@ -344,7 +365,7 @@ fn a_record_that_is_old_malformed_or_of_another_account_is_dropped() {
         (&record, 0, "999"),
         (&cut, 0, &name),
         (&other_version, 0, &name),
-        ("1\u{1f600}", 0, &name),
+        ("2\u{1f600}", 0, &name),
     ] {
         computer.reload(record, age_ms, username);
         assert!(computer.snapshots.last().unwrap().calls.is_empty());

@@ -90,7 +90,7 @@ async fn calls_placed_and_answered_have_sound_both_ways_and_one_is_held_and_surv
 }
 
 #[tokio::test]
-async fn hold_music_a_recording_and_a_conference_are_heard_in_firefox_and_go_on_after_a_reload() {
+async fn early_media_hold_music_a_recording_and_a_conference_are_heard_in_firefox_and_go_on_after_a_reload() {
     let b2bua = B2bua::start().await;
     let bitcall = Bitcall::demo().await;
     let fields = signed_in_as(B2bua::USERNAME, B2bua::DOMAIN, B2bua::PASSWORD);
@@ -107,7 +107,23 @@ async fn hold_music_a_recording_and_a_conference_are_heard_in_firefox_and_go_on_
     let mut phone = phone(&firefox, &host).await;
     let (anna, bert) = (b2bua.far_end("201", "Anna", 900), b2bua.far_end("202", "Bert", 1_300));
 
+    // An announcement before the answer, which Firefox knows no provisional answers for; then the same device with other
+    // keys, and another one.
+    for (n, number, forked) in [(1, "203", false), (2, "204", true)] {
+        let dora = b2bua.far_end_after_early_media(number, "Dora", 1_300, 900, forked);
+        phone.host_page.eval(&format!("BitcallWebphone.call('{number}')")).await;
+        phone.frame.hears_only(900).await;
+        dora.answers();
+        phone.frame.hears_only(1_300).await;
+        dora.hears(Firefox::TONE).await;
+        press(&phone.frame, "Hang up").await;
+        phone.event("callEnded", n).await;
+    }
+
     phone.host_page.eval("BitcallWebphone.call('201')").await;
+    anna.hears(Firefox::TONE).await;
+    phone.frame.hears_only(900).await;
+    anna.moves();
     anna.hears(Firefox::TONE).await;
     phone.frame.hears_only(900).await;
     press(&phone.frame, "Record").await;

@@ -175,6 +175,8 @@ async fn an_answer_with_other_keys_than_the_early_media_has_sound_both_ways() {
         dora.hears(TONE).await;
         let took = answering.elapsed();
         assert!(took < ANSWER_FACTOR * until_early_media, "{took:?} after the answer, {until_early_media:?} before it");
+        let text = phone.frame.text().await;
+        assert!(!text.contains("cannot play"), "{text}");
         phone.frame.click("button", "Hang up").await;
         office.is_quiet_again(n).await;
     }

@@ -83,6 +83,13 @@
       (p) => !p.paused && !p.muted && p.volume > 0 && p.srcObject?.getTracks().includes(track),
     );
 
+  // Firefox never answers for a connection that is closed meanwhile.
+  const stats = (connection) =>
+    Promise.race([
+      connection.getStats(),
+      new Promise((resolve) => setTimeout(resolve, 1000, new Map())),
+    ]);
+
   // What one connection carries right now.
   const report = async (connection) => {
     const seen = {
@@ -93,7 +100,7 @@
       pitch: 0,
       plays: false,
     };
-    for (const s of (await connection.getStats()).values()) {
+    for (const s of (await stats(connection)).values()) {
       if (s.type === 'inbound-rtp' && s.kind === 'audio') {
         seen.received += s.packetsReceived;
         seen.energy += s.totalAudioEnergy ?? 0;

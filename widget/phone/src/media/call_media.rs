@@ -299,10 +299,11 @@ impl CallMedia {
         }
     }
 
-    /// The reply, and whether the screens are told of a failure: a call that goes on has none.
+    /// The reply, and whether the screens are told of a failure. A call that goes on has none, and an answer that does not
+    /// fit its connection makes the agent ask for another one.
     async fn handle(self: &Rc<Self>, request: MediaRequest) -> (MediaReply, bool) {
         let prepared = self.prepared.borrow_mut().take();
-        let goes_on = matches!(request, MediaRequest::Answer { .. }) && self.connection.borrow().is_some();
+        let is_first_answer = matches!(request, MediaRequest::Answer { .. }) && self.connection.borrow().is_none();
         let done = match request {
             MediaRequest::Offer { direction: MediaDirection::SendRecv, kind: OfferKind::Current, .. }
                 if prepared.is_some() =>
@@ -327,7 +328,7 @@ impl CallMedia {
             }
             Ok(None) => (MediaReply::Done, false),
             Err(error) => {
-                let notify = !(goes_on && error.kind == MediaError::Unusable);
+                let notify = is_first_answer || error.kind != MediaError::Unusable;
                 (MediaReply::Failed { error: error.kind, message: error.message }, notify)
             }
         }

@@ -34,6 +34,8 @@ pub struct PeerConnection {
     transceiver: RefCell<Option<RtcRtpTransceiver>>,
     /// Of the far end, from its last description.
     remote_fingerprints: RefCell<Vec<String>>,
+    /// The provisional answer that was set as a final one, in a browser that knows no provisional ones (Firefox).
+    instead_of_provisional: RefCell<Option<String>>,
     /// What was agreed before the far end's last offer, which it may withdraw although it is answered here.
     before_answer: RefCell<Option<Agreed>>,
     /// What the far end sends.
@@ -85,6 +87,7 @@ impl PeerConnection {
             has_servers,
             transceiver: RefCell::default(),
             remote_fingerprints: RefCell::default(),
+            instead_of_provisional: RefCell::default(),
             before_answer: RefCell::default(),
             stream,
             element,
@@ -216,13 +219,25 @@ impl PeerConnection {
                 message: "The answer comes from another endpoint, which needs a new connection.".to_owned(),
             });
         }
+        let sdp = answer.for_connection(&self.form(false));
         if self.peer.signaling_state() == RtcSignalingState::Stable {
-            // A final answer that repeats one that was final already (RFC 6337 §3.1.1).
-            return Ok(());
+            return self.accept_again(sdp).await.map_err(|error| unusable(&error));
         }
-        let kind = if provisional { RtcSdpType::Pranswer } else { RtcSdpType::Answer };
-        self.set_remote(kind, &answer.for_connection(&self.form(false))).await?;
+        if !provisional || self.set_remote_description(RtcSdpType::Pranswer, &sdp).await.is_err() {
+            self.set_remote(RtcSdpType::Answer, &sdp).await?;
+            *self.instead_of_provisional.borrow_mut() = provisional.then_some(sdp);
+        }
         *self.remote_fingerprints.borrow_mut() = answer.fingerprints();
+        Ok(())
+    }
+
+    /// An answer after one that was final already. It repeats that one (RFC 6337 §3.1.1), unless that one was provisional.
+    async fn accept_again(&self, sdp: String) -> Result<(), JsValue> {
+        let is_news = self.instead_of_provisional.borrow().as_ref().is_some_and(|before| *before != sdp);
+        if let (true, Some(agreed)) = (is_news, self.agreed()) {
+            self.reapply(&Agreed { remote: sdp.clone(), ..agreed }).await?;
+            *self.instead_of_provisional.borrow_mut() = Some(sdp);
+        }
         Ok(())
     }
 

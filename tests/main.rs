@@ -92,6 +92,7 @@ mod sign_in_modes;
 mod subdomains;
 mod text_messages;
 mod threat_model;
+mod tones;
 mod transfers;
 mod transport_defaults;
 mod turn;

@@ -41,12 +41,13 @@
     },
   });
 
-  // Tones that the page makes by itself: how many began, how many are not over.
-  const tones = { begun: 0, sounding: 0 };
+  // Tones that the page makes by itself: how many began, how many are not over, and by what.
+  const tones = { begun: 0, sounding: 0, context: undefined };
   const begin = AudioScheduledSourceNode.prototype.start;
   AudioScheduledSourceNode.prototype.start = function (...when) {
     tones.begun += 1;
     tones.sounding += 1;
+    tones.context = this.context;
     this.addEventListener('ended', () => (tones.sounding -= 1));
     return begin.apply(this, when);
   };

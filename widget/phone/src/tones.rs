@@ -1,6 +1,6 @@
 //! All sounds of the phone, synthesized: ring tone, ringback, call waiting, keys, the melody of hold music.
 //!
-//! A tone that is due before the first user gesture starts with it. The tone follows from the snapshot and, for
+//! A tone that is due before the first user gesture or open microphone starts with it. The tone follows from the snapshot and, for
 //! ring-back, from the early media alone, so that it ends with the state it belongs to.
 
 pub mod patterns;
@@ -11,6 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use bitcall_wire::agent_protocol::AgentSnapshot;
+use wasm_bindgen_futures::spawn_local;
 
 use crate::browser::BrowserTimer;
 use crate::media::page_audio::PageAudio;
@@ -85,8 +86,9 @@ impl Inner {
         {
             voice.stop();
         }
-        let (Some(sound), Some(context)) = (target, self.audio.context()) else {
-            return;
+        let Some(sound) = target else { return };
+        let Some(context) = self.audio.context() else {
+            return self.start_when_allowed();
         };
         let pattern = patterns::pattern(sound);
         let voice = Rc::new(RefCell::new(PlayingPattern::start(&context, &pattern)));
@@ -97,5 +99,16 @@ impl Inner {
             }
         });
         *self.playing.borrow_mut() = Some(ActiveTone { sound, voice, _clock: clock });
+    }
+
+    /// A gesture in the host page counts for the phone's frame as well, which does not see it: only the browser knows.
+    fn start_when_allowed(self: &Rc<Self>) {
+        let inner = Rc::clone(self);
+        spawn_local(async move {
+            if inner.audio.running_context().await.is_some() {
+                inner.audio.unlock();
+                inner.update();
+            }
+        });
     }
 }

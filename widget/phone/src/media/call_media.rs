@@ -491,6 +491,7 @@ impl CallMedia {
 
     async fn open_microphone(self: &Rc<Self>, media: &Rc<Inner>) -> Result<(), MediaFailure> {
         let microphone = media.microphone.open().await?;
+        media.tones.update();
         if self.closed.get() {
             media.release_microphone_if_idle();
             return Err(call_over_error());

@@ -171,8 +171,9 @@ impl Microphone {
         if let Some(old) = self.track.replace(Some(Clone::clone(&track))) {
             old.stop();
         }
-        // A page without a gesture may play from now on: after a reload, what is mixed or recorded has waited for it.
-        self.audio.resume();
+        // A page without a gesture may play from now on, e.g. where the host page has placed the call: then ring-back is
+        // due, and after a reload what is mixed or recorded has waited for it.
+        self.audio.unlock();
         Ok(track)
     }
 }

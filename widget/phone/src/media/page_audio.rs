@@ -22,17 +22,11 @@ impl PageAudio {
         PageAudio { context: RefCell::default(), speaker: RefCell::new(speaker), unlocked: Cell::new(false) }
     }
 
-    /// Call it inside a user gesture; may be repeated.
+    /// Call it inside a user gesture, and when the microphone is open; may be repeated. The promises of earlier tries to
+    /// resume the context are kept with it.
     pub fn unlock(&self) {
         self.unlocked.set(true);
-        self.create();
-        self.resume();
-    }
-
-    /// Call it when the browser may allow it to run: the promises of earlier tries are kept with it.
-    pub fn resume(&self) {
-        let context = self.context.borrow().clone();
-        if let Some(promise) = context.and_then(|context| context.resume().ok()) {
+        if let Some(promise) = self.create().and_then(|context| context.resume().ok()) {
             ignore_rejection(promise);
         }
     }
@@ -44,7 +38,7 @@ impl PageAudio {
         }
     }
 
-    /// `None` until the first gesture: a tone that is due before it sounds from then on.
+    /// `None` until the first gesture or open microphone: a tone that is due before it sounds from then on.
     pub fn context(&self) -> Option<AudioContext> {
         if self.unlocked.get() { self.create() } else { None }
     }

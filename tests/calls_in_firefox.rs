@@ -58,8 +58,10 @@ async fn calls_placed_and_answered_have_sound_both_ways_and_one_is_held_and_surv
     let mut phone = phone(&firefox, &host).await;
 
     let mut anna = Baresip::start(&kamailio, 3, 900, true).await;
-    phone.host_page.eval("BitcallWebphone.call('agent3')").await;
+    phone.host_page.eval("BitcallWebphone.call('agent3,1*')").await;
     anna.hears(Firefox::TONE).await;
+    anna.hears_digit("1").await;
+    anna.hears_digit("*").await;
     phone.frame.hears_only(900).await;
 
     press(&phone.frame, "Hold").await;

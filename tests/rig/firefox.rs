@@ -18,12 +18,9 @@ use super::wait::until;
 
 /// The microphone is a tone, which needs no permission; media connect on loopback; sound may play without a click.
 const PREFERENCES: &str = r#"
-user_pref("media.navigator.streams.fake", true);
 user_pref("media.navigator.permission.disabled", true);
-user_pref("media.navigator.audio.fake_frequency", 600);
 user_pref("media.autoplay.default", 0);
 user_pref("media.peerconnection.ice.loopback", true);
-user_pref("media.peerconnection.ice.obfuscate_host_addresses", false);
 user_pref("browser.download.folderList", 2);
 "#;
 const DOWNLOADS: &str = "downloads";
@@ -92,7 +89,10 @@ async fn sound_server(dir: &Path, socket: &Path) -> Process {
     let mut command = Command::new("pulseaudio");
     let listen = format!("module-native-protocol-unix socket={} auth-anonymous=1", socket.display());
     command.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no"]);
-    command.args(["--load=module-null-sink", &format!("--load={listen}")]);
+    command.args(["--load=module-null-sink sink_name=out", "--load=module-null-sink sink_name=microphone"]);
+    // A source that is no monitor comes first in Firefox's choice.
+    command.arg("--load=module-remap-source master=microphone.monitor source_name=input");
+    command.args(["--load=module-sine sink=microphone frequency=600", &format!("--load={listen}")]);
     command.env("HOME", dir).env("XDG_RUNTIME_DIR", dir);
     let mut process = Process::start("pulseaudio", dir, &command);
     until("the sound server", async || {

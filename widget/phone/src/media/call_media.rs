@@ -335,12 +335,14 @@ impl CallMedia {
     }
 
     async fn first_offer(self: &Rc<Self>, prepared: Option<Rc<PreparedOffer>>) -> Result<String, MediaFailure> {
-        if let Some(prepared) = prepared
-            && let Some(offer) = prepared.wait_for_offer().await
-        {
-            let media = self.media.upgrade().ok_or_else(call_over_error)?;
-            self.attach_microphone(&media, true).await?;
-            return Ok(offer);
+        if let Some(prepared) = prepared {
+            if let Some(offer) = prepared.wait_for_offer().await {
+                let media = self.media.upgrade().ok_or_else(call_over_error)?;
+                self.attach_microphone(&media, true).await?;
+                return Ok(offer);
+            }
+            // Its addresses are hidden, or it could not be made.
+            self.discard_connection();
         }
         self.offer(MediaDirection::SendRecv, OfferKind::Current, None).await
     }
@@ -366,19 +368,23 @@ impl CallMedia {
         let restarts = kind == OfferKind::RestartIce;
         let sdp = connection.offer(direction, restarts, track.as_ref(), codec).await;
         let sdp = sdp.map_err(|error| other_error("The offer could not be made", &error))?;
+        if media.offer_cache.learns_of_hidden_addresses(ready, &sdp) {
+            self.discard_connection();
+            return Box::pin(self.offer(direction, kind, codec)).await;
+        }
         self.attach_microphone(&media, ready).await?;
         Ok(self.rejected.borrow().offer(&sdp))
     }
 
     async fn answer(
         self: &Rc<Self>,
-        offer: &str,
+        text: &str,
         direction: MediaDirection,
         is_new_endpoint: bool,
     ) -> Result<String, MediaFailure> {
         let media = self.media.upgrade().ok_or_else(call_over_error)?;
         self.withdrawable.take();
-        let offer = RemoteDescription::parse(offer, 0).ok_or_else(no_audio_error)?;
+        let offer = RemoteDescription::parse(text, 0).ok_or_else(no_audio_error)?;
         let ready = self.microphone_ready(&media).await?;
         let is_first = self.connection.borrow().is_none();
         let connection = self.connection_for(&offer, is_new_endpoint)?;
@@ -390,6 +396,10 @@ impl CallMedia {
             self.connection.take();
         }
         let sdp = answered?;
+        if is_first && media.offer_cache.learns_of_hidden_addresses(ready, &sdp) {
+            self.discard_connection();
+            return Box::pin(self.answer(text, direction, is_new_endpoint)).await;
+        }
         let rejected = self.rejected.replace(offer.rejected_sections());
         *self.withdrawable.borrow_mut() = Some(Withdrawable { rejected, by_successor });
         self.attach_microphone(&media, ready).await?;
@@ -441,6 +451,12 @@ impl CallMedia {
         }
     }
 
+    fn discard_connection(&self) {
+        if let Some(connection) = self.connection.take() {
+            connection.close();
+        }
+    }
+
     fn is_successor(&self, connection: &Rc<PeerConnection>) -> bool {
         self.successor.borrow().as_ref().is_some_and(|successor| Rc::ptr_eq(successor, connection))
     }
@@ -454,12 +470,13 @@ impl CallMedia {
 
     /// True when the description need not wait for the microphone, because permission was granted before and
     /// the microphone can be opened while the call is set up. Otherwise the permission prompt comes first.
-    /// Until then browsers replace host addresses by `.local` names, which SIP servers cannot resolve.
+    /// Until then browsers replace host addresses by `.local` names, which SIP servers cannot resolve; Firefox
+    /// until the microphone is open.
     async fn microphone_ready(&self, media: &Rc<Inner>) -> Result<bool, MediaFailure> {
         if self.has_microphone() {
             return Ok(true);
         }
-        let ready = media.microphone.opens_without_prompt().await;
+        let ready = !media.offer_cache.hides_addresses() && media.microphone.opens_without_prompt().await;
         if !ready {
             media.microphone.open().await?;
         }

@@ -100,6 +100,19 @@ impl OfferCache {
         }
     }
 
+    /// Descriptions have to wait for the microphone.
+    pub fn hides_addresses(&self) -> bool {
+        self.addresses_hidden.get()
+    }
+
+    /// True if the description, which did not wait for the microphone, is unusable and has to be made anew.
+    pub fn learns_of_hidden_addresses(&self, has_not_waited: bool, sdp: &str) -> bool {
+        has_not_waited && !self.addresses_hidden.get() && {
+            self.addresses_hidden.set(sdp::hides_addresses(sdp));
+            self.addresses_hidden.get()
+        }
+    }
+
     /// Discards everything. The phone is being closed.
     pub fn clear(&self) {
         self.discard();
@@ -193,13 +206,10 @@ async fn make_offer(inner: Rc<Inner>, age: OfferAge) {
     });
     *inner.offer_cache.offer.borrow_mut() = Some(Rc::clone(&prepared));
     let offer = prepared.connection.offer(MediaDirection::SendRecv, false, None, None).await.ok();
-    let hidden = offer.as_deref().is_some_and(sdp::hides_addresses);
+    let hidden = offer.as_deref().is_some_and(|sdp| inner.offer_cache.learns_of_hidden_addresses(true, sdp));
     prepared.is_made.set(offer.is_some() && !hidden);
     prepared.completion.complete();
     mark("bitcall:prepared");
-    if hidden {
-        inner.offer_cache.addresses_hidden.set(true);
-    }
     if !prepared.is_made.get() && inner.offer_cache.age.get() == age {
         inner.offer_cache.discard();
     }

@@ -213,7 +213,7 @@ pub async fn downloaded(directory: &Path, part: &str) -> PathBuf {
         let files = std::fs::read_dir(directory).map_err(|e| e.to_string())?.flatten();
         let names: Vec<PathBuf> = files.map(|file| file.path()).collect();
         let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
-        let is_under_way = names.iter().any(|path| name(path).ends_with(".part"));
+        let is_under_way = names.iter().any(|path| path.extension().is_some_and(|end| end == "part"));
         let is_meant = |path: &&PathBuf| {
             let name = name(path);
             name.contains(part) && !name.ends_with(".crdownload") && !name.starts_with('.')

@@ -41,7 +41,7 @@ impl Firefox {
         let dir = tempfile::Builder::new().prefix("bitcall-firefox-").tempdir().unwrap();
         let downloads = dir.path().join(DOWNLOADS);
         std::fs::create_dir(&downloads).unwrap();
-        let preferences = format!("{PREFERENCES}user_pref(\"browser.download.dir\", {downloads:?});\n");
+        let preferences = format!("{PREFERENCES}user_pref(\"browser.download.dir\", \"{}\");\n", downloads.display());
         std::fs::write(dir.path().join("user.js"), preferences).unwrap();
         let socket = dir.path().join("sound");
         let sound = sound_server(dir.path(), &socket).await;

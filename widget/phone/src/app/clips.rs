@@ -72,10 +72,7 @@ impl App {
         let ui = self.ui;
         let is_shared = ui.shared_clips().iter().any(|clip| clip.id == id);
         spawn_local(async move {
-            let sound = match is_shared {
-                true => fetch_sound(&id).await,
-                false => own_sound(&namespace, &id).await,
-            };
+            let sound = if is_shared { fetch_sound(&id).await } else { own_sound(&namespace, &id).await };
             let Ok(sound) = sound else {
                 return ui.clip_error.set(Some(if is_shared { NOT_FETCHED } else { GONE }.to_owned()));
             };

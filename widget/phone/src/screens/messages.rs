@@ -57,16 +57,17 @@ fn message(ui: Ui, message: TextMessage) -> View {
         .class("banner message")
         .children((
             icon(Icon::Phone),
-            p().attr("role", "status").attr("dir", "auto").children(dynamic(move || match is_sent.get() {
-                true => format!("Sent to {name}."),
-                false => sentence.clone(),
-            })),
-            dynamic(move || match may_reply && is_closed.get() {
-                true => banner_button("Reply", move || {
+            p().attr("role", "status")
+                .attr("dir", "auto")
+                .children(dynamic(move || if is_sent.get() { format!("Sent to {name}.") } else { sentence.clone() })),
+            dynamic(move || {
+                if !may_reply || !is_closed.get() {
+                    return View::new();
+                }
+                banner_button("Reply", move || {
                     reply.set(Reply::Writing(String::new()));
                     page::focus_after_render(FIELD_ID);
-                }),
-                false => View::new(),
+                })
             }),
             banner_button(
                 dynamic(move || match more.get() {

@@ -29,7 +29,7 @@ async fn press(frame: &BrowsingContext, name: &str) {
 }
 
 /// A phone in Firefox, registered.
-async fn phone(firefox: &Firefox, host: &Host) -> TestPhone {
+async fn open_phone(firefox: &Firefox, host: &Host) -> TestPhone {
     let host_page = firefox.open(&host.url("/")).await;
     let frame = host_page.phone().await;
     host_page.until("BitcallWebphone.isRegistered()").await;
@@ -55,7 +55,7 @@ async fn calls_placed_and_answered_have_sound_both_ways_and_one_is_held_and_surv
     });
     bitcall.patch(settings).await;
     let firefox = Firefox::start().await;
-    let mut phone = phone(&firefox, &host).await;
+    let mut phone = open_phone(&firefox, &host).await;
 
     let mut anna = Baresip::start(&kamailio, 3, 900, true).await;
     phone.host_page.eval("BitcallWebphone.call('agent3,1*')").await;
@@ -106,7 +106,7 @@ async fn early_media_hold_music_a_recording_and_a_conference_are_heard_in_firefo
     bitcall.patch(settings).await;
     bitcall.change_plan("enterprise").await;
     let firefox = Firefox::start().await;
-    let mut phone = phone(&firefox, &host).await;
+    let mut phone = open_phone(&firefox, &host).await;
     let (anna, bert) = (b2bua.far_end("201", "Anna", 900), b2bua.far_end("202", "Bert", 1_300));
 
     // An announcement before the answer, which Firefox knows no provisional answers for; then the same device with other
@@ -126,6 +126,13 @@ async fn early_media_hold_music_a_recording_and_a_conference_are_heard_in_firefo
     anna.hears(Firefox::TONE).await;
     phone.frame.hears_only(900).await;
     anna.moves();
+    anna.hears(Firefox::TONE).await;
+    phone.frame.hears_only(900).await;
+    // Another page of the same agent comes and goes.
+    let other = open_phone(&firefox, &host).await;
+    other.frame.sees("In another window").await;
+    other.host_page.close().await;
+    anna.longest_silence_in(16_000).await;
     anna.hears(Firefox::TONE).await;
     phone.frame.hears_only(900).await;
     press(&phone.frame, "Record").await;

@@ -101,7 +101,16 @@ struct Port {
     lock_requested: Cell<bool>,
     page: RefCell<String>,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
-    _on_close: Closure<dyn FnMut()>,
+    on_close: Closure<dyn FnMut()>,
+}
+
+/// The browser may still fire `close`. A closure that is gone would throw then, which Firefox reports to all pages of the
+/// worker.
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.channel.set_onmessage(None);
+        let _ = self.channel.remove_event_listener_with_callback("close", self.on_close.as_ref().unchecked_ref());
+    }
 }
 
 impl AgentDriver {
@@ -169,7 +178,7 @@ impl AgentDriver {
             lock_requested: Cell::new(false),
             page: RefCell::default(),
             _on_message: on_message,
-            _on_close: on_close,
+            on_close,
         };
         self.ports.borrow_mut().insert(id, port);
         self.set_idle(false);

@@ -258,7 +258,9 @@ impl Inner {
         let on_broken = {
             let weak = weak.clone();
             move || {
-                if let Some(client) = weak.upgrade() {
+                // Firefox reports faults of a worker that runs as well.
+                let starting = weak.upgrade().filter(|client| client.start_timer.borrow().is_some());
+                if let Some(client) = starting {
                     if client.in_page_only.replace(true) {
                         return client.report_not_started();
                     }

@@ -26,6 +26,7 @@ use crate::selector::Selector;
 use crate::ui::{Ui, UserAction};
 
 pub const STYLES: &str = concat!(
+    include_str!("../css/secondary/20-call.css"),
     include_str!("../css/secondary/30-messages.css"),
     include_str!("../css/secondary/40-identity.css"),
     include_str!("../css/secondary/50-meter.css"),

@@ -10,6 +10,7 @@ use crate::rig::browsing_context::BrowsingContext;
 use crate::rig::firefox::Firefox;
 use crate::rig::host::Host;
 use crate::rig::kamailio::Kamailio;
+use crate::rig::office::Office;
 use crate::rig::test_bed::{TestPhone, page, signed_in_as};
 use crate::rig::wait::until;
 
@@ -94,17 +95,8 @@ async fn calls_placed_and_answered_have_sound_both_ways_and_one_is_held_and_surv
 #[tokio::test]
 async fn early_media_hold_music_a_recording_and_a_conference_are_heard_in_firefox_and_go_on_after_a_reload() {
     let b2bua = B2bua::start().await;
-    let bitcall = Bitcall::demo().await;
-    let fields = signed_in_as(B2bua::USERNAME, B2bua::DOMAIN, B2bua::PASSWORD);
-    let host = Host::start([("/", page(&bitcall, &fields))]).await;
-    let settings = json!({
-        "origins": { "allowedOrigins": [host.origin()] },
-        "sip": { "domain": B2bua::DOMAIN },
-        "wss": b2bua.ws(),
-        "behavior": { "recording": { "stereo": true } },
-    });
-    bitcall.patch(settings).await;
-    bitcall.change_plan("enterprise").await;
+    let settings = json!({ "behavior": { "recording": { "stereo": true } } });
+    let (_bitcall, host) = Office::serve(&b2bua, "enterprise", settings).await;
     let firefox = Firefox::start().await;
     let mut phone = open_phone(&firefox, &host).await;
     let (anna, bert) = (b2bua.far_end("201", "Anna", 900), b2bua.far_end("202", "Bert", 1_300));

@@ -38,6 +38,14 @@ impl Office {
     /// In this browser.
     pub async fn open_in(browser: Browser, plan: &str, more: Value) -> Self {
         let b2bua = B2bua::start().await;
+        let (bitcall, host) = Self::serve(&b2bua, plan, more).await;
+        let phone = TestPhone::open(&browser, &host.url("/")).await;
+        phone.ready().await;
+        Self { phone, b2bua, browser, bitcall, host }
+    }
+
+    /// What serves phones of this server, and the page around them.
+    pub async fn serve(b2bua: &B2bua, plan: &str, more: Value) -> (Bitcall, Host) {
         let bitcall = Bitcall::demo().await;
         let fields = signed_in_as(B2bua::USERNAME, B2bua::DOMAIN, B2bua::PASSWORD);
         let host = Host::start([("/", page(&bitcall, &fields))]).await;
@@ -49,9 +57,7 @@ impl Office {
         bitcall.patch(settings).await;
         bitcall.patch(more).await;
         bitcall.change_plan(plan).await;
-        let phone = TestPhone::open(&browser, &host.url("/")).await;
-        phone.ready().await;
-        Self { phone, b2bua, browser, bitcall, host }
+        (bitcall, host)
     }
 
     /// The same phone in another tab.

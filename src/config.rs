@@ -26,7 +26,7 @@ pub use acme::{ChallengeType, DirectoryUrl, external_accounts};
 pub use parse::{ConfigError, ConfigErrors, duration, is_near};
 use parse::{ConfigReader, Section, SectionReader, Setting, SettingDoc, full_name, must_be};
 pub use public_url::PublicUrl;
-pub use secrets::{Secret, Secrets, store_key};
+pub use secrets::{RotatedSecret, Secrets, store_key};
 
 /// Where packages put the file.
 pub const DEFAULT_PATH: &str = "/etc/bitcall/bitcall.toml";
@@ -63,14 +63,14 @@ macro_rules! section {
                 Some(Self { $( $field: $field?, )* })
             }
 
-            fn take_live(&mut self, new: &Self) -> Vec<Change> {
+            fn take_live(&mut self, new: &Self) -> Vec<ConfigChange> {
                 let mut changes = Vec::new();
                 $( if self.$field != new.$field {
                     let is_live = !stringify!($($live)?).is_empty();
                     if is_live {
                         self.$field.clone_from(&new.$field);
                     }
-                    changes.push(Change { setting: full_name($key, stringify!($field)), is_live });
+                    changes.push(ConfigChange { setting: full_name($key, stringify!($field)), is_live });
                 } )*
                 changes
             }
@@ -307,7 +307,7 @@ section! {
 
 /// A setting that differs between two configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct ConfigChange {
     /// As messages name it, such as `log.filter`.
     pub setting: String,
     /// A running server takes it; otherwise it needs a restart.
@@ -481,7 +481,7 @@ impl Config {
     }
 
     /// Takes from `new` what a running server can change, and says what differs.
-    pub fn take_live(&mut self, new: &Self) -> Vec<Change> {
+    pub fn take_live(&mut self, new: &Self) -> Vec<ConfigChange> {
         // HSTS and the names to order certificates for follow from whether there are files at all.
         let is_other_kind = self.tls.certificate.is_some() != new.tls.certificate.is_some();
         let tls = self.tls.clone();

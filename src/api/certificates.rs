@@ -11,7 +11,7 @@ use super::endpoint::{ApiRequest, Endpoint, Success, nothing, success};
 use super::error::ApiError;
 use super::form::{Form, checked, secret};
 use super::views::certificates::{CertificateView, RemovedCertificate};
-use crate::certs::{CertificateError, Origin, StoredCertificate};
+use crate::certs::{CertificateError, CertificateOrigin, StoredCertificate};
 use crate::hostname::Hostname;
 use crate::store::keys::certificate_key;
 use crate::store::{self, Batch};
@@ -78,7 +78,7 @@ async fn import(
     let certificate_store = request.state.certificate_store.clone();
     let before = found(&request, &name).await?;
     let prepared = certificate_store
-        .prepare(&name, certificate_import.chain, certificate_import.key, Origin::Import)
+        .prepare(&name, certificate_import.chain, certificate_import.key, CertificateOrigin::Import)
         .map_err(unfit)?;
     let audit_record =
         (before.as_ref().map_or(Value::Null, |kept| audit_record(&name, kept)), audit_record(&name, &prepared.kept));

@@ -10,8 +10,8 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 
 use super::StartError;
 use crate::certs::{
-    self, AcmeError, AcmeHttpClient, Addresses, Binding, CertResolver, CertificateStore, Certs, ChallengeStore, Kind,
-    Limits, Method, Preflight, Reachability, Rules, Settings, Wanted,
+    self, AcmeError, AcmeHttpClient, AcmeSettings, Addresses, Binding, CertResolver, CertificateStore, Certs,
+    ChallengeStore, Kind, Limits, Method, Preflight, Reachability, Rules, Wanted,
 };
 use crate::config::{self, ChallengeType, Config, PublicUrl, external_accounts};
 use crate::dns::{self, Delegation, Lookup, Verifier, ZoneSettings};
@@ -217,7 +217,7 @@ fn ports(config: &Config) -> Option<Vec<ChallengePort>> {
     (is_configured(config) && !found.is_empty()).then_some(found)
 }
 
-fn settings(config: &Config, preflight: Box<dyn Preflight>) -> Result<Settings, StartError> {
+fn settings(config: &Config, preflight: Box<dyn Preflight>) -> Result<AcmeSettings, StartError> {
     let accounts = external_accounts(config.acme.eab_file.as_deref()).map_err(StartError::misconfigured)?;
     let directories: Vec<String> = config.acme.directories.iter().map(|url| url.0.clone()).collect();
     if let Some(unlisted) = accounts.keys().find(|directory| !directories.contains(directory)) {
@@ -246,7 +246,7 @@ fn settings(config: &Config, preflight: Box<dyn Preflight>) -> Result<Settings, 
     let bindings = accounts
         .into_iter()
         .map(|(directory, account)| (directory, Binding { key_id: account.key_id, key: account.key }));
-    Ok(Settings {
+    Ok(AcmeSettings {
         rules: Rules { directories, methods, zone },
         profile: config.acme.profile.clone(),
         contact: config.acme.contact.as_ref().map(ToString::to_string),

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::api::{self, Access, RequestLimits};
 use crate::certs::{self, CertResolver, CertificateStore, Certs, Seal};
-use crate::config::{self, Config, PublicUrl, Secret, Secrets};
+use crate::config::{self, Config, PublicUrl, RotatedSecret, Secrets};
 use crate::dns::{self, Verifier, VerifierSettings};
 use crate::domains::{self, Domains, NoCertificates};
 use crate::edge::{self, Edge};
@@ -126,7 +126,7 @@ impl App {
         if source.development && !by_acme {
             tracing::warn!("browsers will warn: the certificate is self-signed, `[tls]` names none");
         }
-        let seal = Seal::new(store_key.iter().flat_map(Secret::all));
+        let seal = Seal::new(store_key.iter().flat_map(RotatedSecret::all));
         let cert_resolver = CertResolver::new(seal.clone(), url.host(), by_acme);
         let file_certificate = FileCertificate::load(source, Arc::clone(&cert_resolver))?;
 

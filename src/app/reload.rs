@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::faults;
 use super::logging::{LogFilter, log_filter};
 use crate::api::{Access, RequestLimits};
-use crate::config::{Change, Config, LimitSettings, Secrets};
+use crate::config::{Config, ConfigChange, LimitSettings, Secrets};
 use crate::dns::Verifier;
 use crate::server::{self, AccessLog, FileCertificate};
 
@@ -89,8 +89,9 @@ impl Reload {
     fn take(&mut self, new: &Config) -> Vec<String> {
         let old = self.config.clone();
         let (taken, left): (Vec<_>, Vec<_>) = self.config.take_live(new).into_iter().partition(|change| change.is_live);
-        let names =
-            |changes: &[Change]| changes.iter().map(|change| change.setting.as_str()).collect::<Vec<_>>().join(", ");
+        let names = |changes: &[ConfigChange]| {
+            changes.iter().map(|change| change.setting.as_str()).collect::<Vec<_>>().join(", ")
+        };
         tracing::info!(taken = names(&taken), "configuration read again");
         for change in &left {
             tracing::warn!(setting = change.setting, "changed, which needs a restart to take effect");

@@ -41,7 +41,7 @@ pub struct StoredCertificate {
     /// Hexadecimal, lower case.
     pub serial: String,
     pub issuer: String,
-    pub origin: Origin,
+    pub origin: CertificateOrigin,
     pub since: Timestamp,
     /// In base64, the leaf first.
     chain: Vec<String>,
@@ -53,7 +53,7 @@ impl Layout for StoredCertificate {}
 /// Where a certificate is from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "from")]
-pub enum Origin {
+pub enum CertificateOrigin {
     /// Ordered from this ACME directory (its URL).
     Acme { directory: String },
     /// Imported by an administrator. Neither renewed nor removed automatically.
@@ -150,7 +150,7 @@ impl CertificateStore {
         name: &str,
         chain: Vec<CertificateDer<'static>>,
         key: Vec<u8>,
-        origin: Origin,
+        origin: CertificateOrigin,
     ) -> Result<PreparedCertificate, CertificateError> {
         let now = Timestamp::now();
         let length = chain.iter().map(|certificate| certificate.len()).sum();
@@ -326,7 +326,7 @@ mod tests {
         let prepare = |names| {
             let (chain, key) = certificate(names);
             let length = chain[0].len();
-            let origin = Origin::Acme { directory: "https://one.example/directory".into() };
+            let origin = CertificateOrigin::Acme { directory: "https://one.example/directory".into() };
             (store.prepare("phone.example", chain, key, origin), length)
         };
         let (accepted, length) = prepare(300);

@@ -18,15 +18,15 @@ use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinSet;
 
 use super::account::Accounts;
-use super::certificate_store::{CertificateStore, Origin};
+use super::certificate_store::{CertificateOrigin, CertificateStore};
 use super::challenges::ChallengeStore;
 use super::http_client::AcmeHttpClient;
 use super::leases::{Leases, lease_key};
-use super::order::{Command, OrderRecord, Rules};
+use super::order::{OrderCommand, OrderRecord, Rules};
 use super::preflight::Preflight;
 use super::progress::{Progress, Wanted};
 use super::schedule::Moment;
-use super::settings::Settings;
+use super::settings::AcmeSettings;
 use crate::hostname::Hostname;
 use crate::store::keys::{CERTIFICATES, ORDERS, certificate_key, order_key};
 use crate::store::{self, Batch, Layout, Store, decode};
@@ -42,9 +42,9 @@ const CHANGES_CAPACITY: usize = 1024;
 
 /// The certificates that are ordered by ACME. Cloning is cheap.
 #[derive(Clone)]
-pub struct Certs(Arc<Inner>);
+pub struct Certs(Arc<CertsShared>);
 
-struct Inner {
+struct CertsShared {
     store: Arc<dyn Store>,
     certificate_store: Arc<CertificateStore>,
     accounts: Accounts,
@@ -79,7 +79,7 @@ struct Entry {
     /// A task drives it now.
     running: bool,
     /// Commands whose consequences are not stored yet.
-    inbox: Vec<Command>,
+    inbox: Vec<OrderCommand>,
     /// Its time in [`Schedule::due`].
     due: Option<Timestamp>,
 }
@@ -103,16 +103,16 @@ impl Certs {
         store: Arc<dyn Store>,
         certificate_store: Arc<CertificateStore>,
         http_client: AcmeHttpClient,
-        settings: Settings,
+        settings: AcmeSettings,
     ) -> Result<Self, StartError> {
         let seal = certificate_store.seal().ok_or(StartError::NoStoreKey)?.clone();
-        let Settings { rules, profile, contact, bindings, holder, limits, preflight } = settings;
+        let AcmeSettings { rules, profile, contact, bindings, holder, limits, preflight } = settings;
         let mut schedule = Schedule::default();
         for (key, record) in store.scan(ORDERS).await? {
             let record: OrderRecord = decode(&key, &record.bytes)?;
             schedule.insert(&record, false);
         }
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(CertsShared {
             accounts: Accounts::new(Arc::clone(&store), seal, http_client, contact, bindings, limits),
             leases: Leases::new(Arc::clone(&store), holder),
             store,
@@ -136,7 +136,7 @@ impl Certs {
                 schedule.insert(&OrderRecord::new(wanted.clone(), Timestamp::now()), true);
                 // The record that another appliance may have written can be for other names.
                 if let Some(entry) = schedule.names.get_mut(&name) {
-                    entry.inbox.push(Command::Want(wanted));
+                    entry.inbox.push(OrderCommand::Want(wanted));
                 }
             }
             Some(entry) => {
@@ -146,7 +146,7 @@ impl Certs {
                 }
                 entry.requested = true;
                 if changed {
-                    entry.inbox.push(Command::Want(wanted));
+                    entry.inbox.push(OrderCommand::Want(wanted));
                 }
             }
         }
@@ -199,15 +199,15 @@ impl Certs {
 
     /// Starts the next attempt, or the renewal, now, as far as limits allow. False where the name is not wanted.
     pub fn renew(&self, name: &Hostname) -> bool {
-        self.deliver(name, Command::Renew)
+        self.deliver(name, OrderCommand::Renew)
     }
 
     /// Repeats the preflight check now if the name waits for that.
     pub fn retry_preflight(&self, name: &Hostname) {
-        self.deliver(name, Command::RetryPreflight);
+        self.deliver(name, OrderCommand::RetryPreflight);
     }
 
-    fn deliver(&self, name: &Hostname, command: Command) -> bool {
+    fn deliver(&self, name: &Hostname, command: OrderCommand) -> bool {
         let mut schedule = self.schedule();
         let Some(entry) = schedule.names.get_mut(name).filter(|entry| entry.requested) else { return false };
         entry.inbox.push(command);
@@ -240,7 +240,7 @@ impl Certs {
             for name in page.iter().filter_map(|key| key.strip_prefix(CERTIFICATES)?.parse::<Hostname>().ok()) {
                 if self.progress(&name).is_none()
                     && let Some(kept) = self.0.certificate_store.find(name.as_str()).await?
-                    && matches!(kept.origin, Origin::Acme { .. })
+                    && matches!(kept.origin, CertificateOrigin::Acme { .. })
                 {
                     orphans.insert(name);
                 }

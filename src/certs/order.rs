@@ -20,8 +20,8 @@ use std::time::Duration;
 
 pub use before_order::{PlacingOrder, Waiting};
 pub use messages::{
-    AuthorizationStatus, AuthorizationView, ChosenChallenge, Command, DirectoryBackoff, IssuedCertificate, OrderEffect,
-    OrderStatus, OrderView, Outcome, RenewalWindow,
+    AuthorizationStatus, AuthorizationView, ChosenChallenge, DirectoryBackoff, IssuedCertificate, OrderCommand,
+    OrderEffect, OrderStatus, OrderView, Outcome, RenewalWindow,
 };
 pub use placed_order::PlacedOrder;
 pub use record::{NameRecord, OrderRecord};
@@ -97,7 +97,7 @@ impl Rules {
 pub fn resume(
     mut name: NameRecord,
     waiting: Waiting,
-    commands: &[Command],
+    commands: &[OrderCommand],
     unavailable: &BTreeMap<String, DirectoryBackoff>,
     rules: &Rules,
     moment: Moment,
@@ -112,15 +112,15 @@ pub fn resume(
 pub fn advance(
     mut name: NameRecord,
     outcome: Outcome,
-    commands: &[Command],
+    commands: &[OrderCommand],
     rules: &Rules,
     moment: Moment,
 ) -> (OrderRecord, Vec<OrderEffect>) {
     for command in commands {
         match command {
-            Command::Want(wanted) => name.wanted = wanted.clone(),
+            OrderCommand::Want(wanted) => name.wanted = wanted.clone(),
             // An attempt is under way.
-            Command::Renew | Command::RetryPreflight => {}
+            OrderCommand::Renew | OrderCommand::RetryPreflight => {}
         }
     }
     let mut cx = Context { name: &mut name, rules, moment, effects: Vec::new() };

@@ -8,7 +8,7 @@ use super::order::Rules;
 use super::preflight::Preflight;
 
 /// See [`Certs::open`](super::Certs::open).
-pub struct Settings {
+pub struct AcmeSettings {
     pub rules: Rules,
     /// The certificate profile to order, from authorities that offer it.
     pub profile: Option<String>,

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::{CliError, Exit, GlobalOptions, output};
 use crate::app::{self, acme};
 use crate::certs::{CertificateStore, Seal};
-use crate::config::{self, Config, ConfigErrors, Secret, Secrets};
+use crate::config::{self, Config, ConfigErrors, RotatedSecret, Secrets};
 use crate::dns::{self, DnsSockets, PassedSockets};
 use crate::server::{self, AccessLog, CertificateFiles};
 use crate::store;
@@ -184,8 +184,8 @@ impl Report {
     }
 
     /// That the store's certificates cannot be served with this store key.
-    fn store(&mut self, config: &Config, store_key: Option<&Secret>) {
-        let seal = Seal::new(store_key.into_iter().flat_map(Secret::all));
+    fn store(&mut self, config: &Config, store_key: Option<&RotatedSecret>) {
+        let seal = Seal::new(store_key.into_iter().flat_map(RotatedSecret::all));
         match store::read_only(&store_file(&config.server.data_dir), CERTIFICATES) {
             Ok(records) => {
                 if let Err(error) = CertificateStore::check(&records, seal.as_ref()) {

@@ -15,7 +15,7 @@ use super::{CliError, Exit, GlobalOptions, help};
 use crate::app::{self, acme};
 use crate::certs::Seal;
 use crate::client::{self, ControlClient, Remote};
-use crate::config::{self, Config, Secret};
+use crate::config::{self, Config, RotatedSecret};
 use crate::domains::NoCertificates;
 use crate::tenancy::Platform;
 
@@ -78,7 +78,7 @@ impl TargetOptions {
         let defaults = app::defaults(&url, &config)?;
         // Needed by few commands, which report it when there is no key or this user may not read it.
         let store_key = config::store_key(&config.secrets).ok().flatten();
-        let seal = Seal::new(store_key.iter().flat_map(Secret::all));
+        let seal = Seal::new(store_key.iter().flat_map(RotatedSecret::all));
         let certificates =
             if acme::is_configured(&config) { NoCertificates::at_present() } else { NoCertificates::at_all() };
         let domains = |platform: &Platform| app::domains(platform, &config, Arc::new(certificates));

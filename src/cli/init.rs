@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{CliError, Exit, GlobalOptions, output};
 use crate::app::{self, DnsRecord};
-use crate::config::{self, Config, DirectoryUrl, MailAddress, Secret};
+use crate::config::{self, Config, DirectoryUrl, MailAddress, RotatedSecret};
 use crate::hostname::Hostname;
 use crate::store::replace_private;
 
@@ -366,7 +366,7 @@ impl Files {
             if let Some(directory) = path.parent() {
                 make_directory(directory, 0o700)?;
             }
-            self.write(path, &Secret::random()?.to_text(), |path, text| replace_private(path, text.as_bytes()))?;
+            self.write(path, &RotatedSecret::random()?.to_text(), |path, text| replace_private(path, text.as_bytes()))?;
         }
         Ok(())
     }

@@ -99,7 +99,7 @@ enum CliCommand {
     /// Replace the panel key or the master secret without down time.
     Secret(secret::SecretCommands),
     /// Maintain the file that holds everything.
-    Store(store::Store),
+    Store(store::StoreCommands),
     /// Show who changed what, and when.
     Audit(audit::AuditCommand),
     /// Write the man pages into a directory.

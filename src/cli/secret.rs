@@ -13,7 +13,7 @@ use super::{CliError, Exit, GlobalOptions, output};
 use crate::api::secret_name;
 use crate::certs::Seal;
 use crate::client::ControlClient;
-use crate::config::{Config, Secret};
+use crate::config::{Config, RotatedSecret};
 use crate::store::replace_private;
 
 #[derive(Debug, Args)]
@@ -72,7 +72,7 @@ impl SecretCommands {
         let file = which.file(globals)?;
         let printer = Printer::of(globals);
         let text = std::fs::read_to_string(&file).map_err(|error| denied(&file, &error))?;
-        let found = Secret::parse(&text)
+        let found = RotatedSecret::parse(&text)
             .map_err(|problem| CliError::new(Exit::Misconfigured, format!("{} {problem}", file.display())))?;
         if !finish {
             return begin(which, &file, found, printer);
@@ -85,14 +85,14 @@ impl SecretCommands {
     }
 }
 
-fn begin(which: OperatorSecret, file: &Path, found: Secret, printer: Printer) -> Result<(), CliError> {
+fn begin(which: OperatorSecret, file: &Path, found: RotatedSecret, printer: Printer) -> Result<(), CliError> {
     let (is_store_key, which) = (matches!(which, OperatorSecret::StoreKey), which.argument());
     if found.previous.is_some() {
         let hint = format!("`bitcall secret rotate {which} --finish` ends the old one");
         let message = format!("{} holds two secrets already: one is being replaced\nhint: {hint}", file.display());
         return Err(CliError::new(Exit::Conflict, message));
     }
-    let new = Secret { current: Secret::random()?.current, previous: Some(found.current) };
+    let new = RotatedSecret { current: RotatedSecret::random()?.current, previous: Some(found.current) };
     write(file, &new)?;
     if is_store_key {
         // Only this server needs the key, so it is not printed.
@@ -142,10 +142,10 @@ async fn needs_no_more(client: &ControlClient, names: [Option<String>; 2]) -> Re
     Err(CliError::new(Exit::Conflict, format!("{why}; nothing was changed\nhint: {hint}")))
 }
 
-fn end(which: OperatorSecret, file: &Path, found: Secret, printer: Printer) -> Result<(), CliError> {
+fn end(which: OperatorSecret, file: &Path, found: RotatedSecret, printer: Printer) -> Result<(), CliError> {
     let is_store_key = matches!(which, OperatorSecret::StoreKey);
     let ended = found.previous.as_deref().map(name);
-    let new = Secret::from(found.current);
+    let new = RotatedSecret::from(found.current);
     write(file, &new)?;
     let data = json!({
         "secret": which.argument(),
@@ -169,7 +169,7 @@ fn name(secret: &str) -> String {
     secret_name(&Sha256::digest(secret))
 }
 
-fn write(file: &Path, secret: &Secret) -> Result<(), CliError> {
+fn write(file: &Path, secret: &RotatedSecret) -> Result<(), CliError> {
     replace_private(file, secret.to_text().as_bytes()).map_err(|error| denied(file, &error))
 }
 

@@ -14,7 +14,7 @@ use crate::store::{self, Compacted};
 use crate::tenancy::{OpenError, accept_loss, store_file};
 
 #[derive(Debug, Args)]
-pub struct Store {
+pub struct StoreCommands {
     #[command(subcommand)]
     command: Command,
 }
@@ -36,7 +36,7 @@ enum Command {
     AcceptLoss,
 }
 
-impl Store {
+impl StoreCommands {
     pub fn run(self, globals: &GlobalOptions) -> Result<(), CliError> {
         let config =
             Config::read(&globals.config).map_err(|faults| CliError::new(Exit::Misconfigured, faults.to_string()))?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Change;
+use super::ConfigChange;
 
 /// One thing that is wrong with the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub trait Section: Sized {
     fn read(table: &mut SectionReader<'_, '_>) -> Option<Self>;
 
     /// Takes the values of those settings that a running server can change; returns all that differ.
-    fn take_live(&mut self, new: &Self) -> Vec<Change>;
+    fn take_live(&mut self, new: &Self) -> Vec<ConfigChange>;
 }
 
 /// A setting's name, explanation and default, as the example file shows them.

@@ -1,5 +1,5 @@
 //! The two secrets of the operator, and the key of the store. They never stand in
-//! `bitcall.toml` and never appear in logs: [`Secret`] prints as dots.
+//! `bitcall.toml` and never appear in logs: [`RotatedSecret`] prints as dots.
 //!
 //! Of each there may be two, one a line, while the first takes the place of the second.
 
@@ -15,19 +15,19 @@ pub const MIN_SECRET_BYTES: usize = 24;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secrets {
     /// Expected in `X-Bitcall-Panel-Key`.
-    pub panel_key: Secret,
+    pub panel_key: RotatedSecret,
     /// Expected in `Authorization: Bearer`.
-    pub master_secret: Secret,
+    pub master_secret: RotatedSecret,
 }
 
 /// A secret, and the one that it replaces as long as both are good.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret {
+pub struct RotatedSecret {
     pub current: String,
     pub previous: Option<String>,
 }
 
-impl Secret {
+impl RotatedSecret {
     pub fn random() -> Result<Self, getrandom::Error> {
         Ok(Self { current: random_hex()?, previous: None })
     }
@@ -61,15 +61,15 @@ impl Secret {
     }
 }
 
-impl From<String> for Secret {
+impl From<String> for RotatedSecret {
     fn from(current: String) -> Self {
         Self { current, previous: None }
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for RotatedSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
+        f.write_str("RotatedSecret(…)")
     }
 }
 
@@ -100,12 +100,12 @@ impl Secrets {
 
     /// New random ones, for `bitcall init` and `bitcall demo`.
     pub fn random() -> Result<Self, getrandom::Error> {
-        Ok(Self { panel_key: Secret::random()?, master_secret: Secret::random()? })
+        Ok(Self { panel_key: RotatedSecret::random()?, master_secret: RotatedSecret::random()? })
     }
 }
 
 /// The key that seals private keys in the store; `None` where no place has one.
-pub fn store_key(files: &SecretFiles) -> Result<Option<Secret>, SecretError> {
+pub fn store_key(files: &SecretFiles) -> Result<Option<RotatedSecret>, SecretError> {
     match STORE_KEY.find(files.store_key_file.as_deref()) {
         Ok(secret) => Ok(Some(secret)),
         Err(SecretError::NotConfigured { .. }) => Ok(None),
@@ -128,7 +128,7 @@ const STORE_KEY: SecretSource =
     SecretSource { what: "store key", variable: "BITCALL_STORE_KEY", credential: "store_key" };
 
 impl SecretSource {
-    fn find(&self, file: Option<&Path>) -> Result<Secret, SecretError> {
+    fn find(&self, file: Option<&Path>) -> Result<RotatedSecret, SecretError> {
         if let Ok(value) = std::env::var(self.variable)
             && !value.is_empty()
         {
@@ -160,8 +160,8 @@ impl SecretSource {
         })
     }
 
-    fn parse(&self, value: &str, origin: &str) -> Result<Secret, SecretError> {
-        Secret::parse(value).map_err(|problem| SecretError::Invalid {
+    fn parse(&self, value: &str, origin: &str) -> Result<RotatedSecret, SecretError> {
+        RotatedSecret::parse(value).map_err(|problem| SecretError::Invalid {
             what: self.what,
             origin: origin.to_owned(),
             problem,

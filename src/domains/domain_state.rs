@@ -6,8 +6,8 @@
 
 use super::schedule::{self, StepContext};
 use crate::tenancy::{
-    Certificate, CertificateStage, Claim, DnsProblem, DomainStatus, MovedAway, Phase, RecordObservation, RoutingMatch,
-    TlsStatus,
+    Certificate, CertificateStage, Claim, ClaimPhase, DnsProblem, DomainStatus, MovedAway, RecordObservation,
+    RoutingMatch, TlsStatus,
 };
 use crate::timestamp::Timestamp;
 
@@ -322,7 +322,7 @@ impl DomainState<'_> {
         let retry = claim.certificate.as_ref().and_then(|certificate| certificate.next_try_at);
         let next = claim.next_check_at.get_or_insert(now.after(schedule::FIRST_CHECK_DELAY));
         // DNS is checked before the order is retried.
-        let waits = matches!(claim.phase, Phase::Backoff | Phase::Preflight);
+        let waits = matches!(claim.phase, ClaimPhase::Backoff | ClaimPhase::Preflight);
         if let Some(retry) = retry.filter(|retry| waits && now < *retry) {
             *next = retry.min(*next);
         }
@@ -360,35 +360,35 @@ fn tls_status(claim: &Claim, context: &StepContext) -> TlsStatus {
     }
 }
 
-fn phase(claim: &Claim, now: Timestamp) -> Phase {
+fn phase(claim: &Claim, now: Timestamp) -> ClaimPhase {
     if claim.barred.is_some() {
-        return Phase::Blocked;
+        return ClaimPhase::Blocked;
     }
     if claim.paused.is_some() {
-        return Phase::Paused;
+        return ClaimPhase::Paused;
     }
     if claim.status == DomainStatus::Pending {
         let seen = [&claim.txt, &claim.cname].map(|seen| seen.matched == Some(true));
-        return if seen.contains(&true) { Phase::DnsPartial } else { Phase::DnsPending };
+        return if seen.contains(&true) { ClaimPhase::DnsPartial } else { ClaimPhase::DnsPending };
     }
     if claim.moved_at.is_some() {
-        return Phase::Moved;
+        return ClaimPhase::Moved;
     }
     let in_service = claim.certificate.as_ref().is_some_and(|certificate| certificate.in_service(now));
     if !in_service && claim.problems.iter().any(|problem| problem.blocks) && claim.tls_status != TlsStatus::External {
-        return Phase::Blocked;
+        return ClaimPhase::Blocked;
     }
-    let at_rest = if claim.status == DomainStatus::Active { Phase::Active } else { Phase::Verified };
+    let at_rest = if claim.status == DomainStatus::Active { ClaimPhase::Active } else { ClaimPhase::Verified };
     let Some(certificate) = &claim.certificate else { return at_rest };
     match certificate.stage {
         CertificateStage::Waiting | CertificateStage::Issued => at_rest,
-        CertificateStage::Backoff => Phase::Backoff,
-        CertificateStage::Blocked => Phase::Blocked,
-        _ if in_service => Phase::Renewing,
-        CertificateStage::Preflight => Phase::Preflight,
-        CertificateStage::Ordering | CertificateStage::Renewing => Phase::Ordering,
-        CertificateStage::Challenge => Phase::Challenge,
-        CertificateStage::Finalizing => Phase::Finalizing,
+        CertificateStage::Backoff => ClaimPhase::Backoff,
+        CertificateStage::Blocked => ClaimPhase::Blocked,
+        _ if in_service => ClaimPhase::Renewing,
+        CertificateStage::Preflight => ClaimPhase::Preflight,
+        CertificateStage::Ordering | CertificateStage::Renewing => ClaimPhase::Ordering,
+        CertificateStage::Challenge => ClaimPhase::Challenge,
+        CertificateStage::Finalizing => ClaimPhase::Finalizing,
     }
 }
 
@@ -397,8 +397,8 @@ fn last_error(claim: &Claim) -> String {
     let held_back = || claim.certificate.as_ref().is_some_and(Certificate::held_back);
     let troubled = match claim.phase {
         // An active domain can have a valid certificate that is not served.
-        Phase::Active | Phase::Backoff | Phase::Blocked => true,
-        Phase::Preflight => held_back(),
+        ClaimPhase::Active | ClaimPhase::Backoff | ClaimPhase::Blocked => true,
+        ClaimPhase::Preflight => held_back(),
         _ => false,
     };
     let of_certificate = claim.certificate.as_ref().filter(|_| troubled).and_then(|found| found.problem.as_ref());

@@ -19,9 +19,9 @@ pub(super) const MAX_CONCURRENT_CHECKS: usize = 32;
 
 /// A handle on the custom domains of all tenants. Cloning is cheap.
 #[derive(Clone)]
-pub struct Domains(pub(super) Arc<Inner>);
+pub struct Domains(pub(super) Arc<DomainsShared>);
 
-pub(super) struct Inner {
+pub(super) struct DomainsShared {
     pub(super) platform: Platform,
     resolver: Arc<dyn DomainResolver>,
     pub(super) certificates: Arc<dyn CertificateProvider>,
@@ -49,7 +49,7 @@ impl Domains {
     ) -> Self {
         let lookups = Semaphore::new(MAX_CONCURRENT_CHECKS);
         let sweeps = watch::Sender::new(());
-        Self(Arc::new(Inner { platform, resolver, certificates, locks: Mutex::default(), lookups, sweeps }))
+        Self(Arc::new(DomainsShared { platform, resolver, certificates, locks: Mutex::default(), lookups, sweeps }))
     }
 
     /// Claims a domain for a tenant, which gives up the one it had. If another tenant has claimed it without proof,

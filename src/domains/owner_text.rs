@@ -1,36 +1,36 @@
 //! Texts for the owner of a domain: what to do now, in one sentence.
 
-use crate::tenancy::{Certificate, Claim, DomainLoss, LostDomain, Phase, TlsStatus};
+use crate::tenancy::{Certificate, Claim, ClaimPhase, DomainLoss, LostDomain, TlsStatus};
 use crate::timestamp::Timestamp;
 
 /// `ingress` is what the domain's CNAME record must name.
 pub fn next_action(claim: &Claim, ingress: &str) -> String {
     match claim.phase {
-        Phase::DnsPending | Phase::DnsPartial => {
+        ClaimPhase::DnsPending | ClaimPhase::DnsPartial => {
             format!("{}, then ask for a recheck.", missing(claim, ingress))
         }
-        Phase::Paused => {
+        ClaimPhase::Paused => {
             format!("{}, then ask for a recheck: until then it is hardly looked at.", missing(claim, ingress))
         }
-        Phase::Verified => "Nothing: the domain is proved, and its certificate comes next.".into(),
-        Phase::Preflight if claim.certificate.as_ref().is_some_and(Certificate::held_back) => {
+        ClaimPhase::Verified => "Nothing: the domain is proved, and its certificate comes next.".into(),
+        ClaimPhase::Preflight if claim.certificate.as_ref().is_some_and(Certificate::held_back) => {
             let why = sentence(&claim.last_error, "Another server answers for the domain.");
             with_retry(claim, why, |retry| format!("It is looked at again at {retry}, and at once after a recheck."))
         }
-        Phase::Preflight | Phase::Ordering | Phase::Challenge | Phase::Finalizing => {
+        ClaimPhase::Preflight | ClaimPhase::Ordering | ClaimPhase::Challenge | ClaimPhase::Finalizing => {
             "Nothing: the certificate is on its way.".into()
         }
-        Phase::Renewing => "Nothing: the domain is in use, and its certificate is being renewed.".into(),
-        Phase::Active => active(claim, ingress),
-        Phase::Backoff => {
+        ClaimPhase::Renewing => "Nothing: the domain is in use, and its certificate is being renewed.".into(),
+        ClaimPhase::Active => active(claim, ingress),
+        ClaimPhase::Backoff => {
             let why = sentence(&claim.last_error, "The last try for a certificate failed.");
             with_retry(claim, why, |retry| format!("It is tried again at {retry}."))
         }
-        Phase::Moved => {
+        ClaimPhase::Moved => {
             let wrong = problem(claim).unwrap_or_else(|| points(claim, ingress));
             format!("{wrong}: it is served for a few days more, and not after that.")
         }
-        Phase::Blocked => {
+        ClaimPhase::Blocked => {
             let why = sentence(&claim.last_error, "Ask the operator of this server.");
             match claim.barred {
                 Some(_) => why,

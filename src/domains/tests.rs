@@ -14,9 +14,9 @@ use super::interfaces::{CertificateProvider, DomainResolver};
 use super::{Domains, Recheck};
 use crate::hostname::Hostname;
 use crate::tenancy::{
-    AuditSearch, Certificate, CertificateStage, Claim, Defaults, DomainLoss, DomainStatus, Names, NewTenant,
-    OperatorChange, Phase, PlanChange, Platform, RecordObservation, Refusal, RequestContext, RoutingMatch, TenantId,
-    TlsStatus, TransportDefaults,
+    AuditSearch, Certificate, CertificateStage, Claim, ClaimPhase, Defaults, DomainLoss, DomainStatus, Names,
+    NewTenant, OperatorChange, PlanChange, Platform, RecordObservation, Refusal, RequestContext, RoutingMatch,
+    TenantId, TlsStatus, TransportDefaults,
 };
 use crate::timestamp::Timestamp;
 
@@ -260,7 +260,7 @@ async fn a_verified_domain_becomes_active_when_its_certificate_is_issued() {
     tokio::spawn(setup.domains.clone().run());
     setup.dns.publish(&claim);
     let Recheck::Done(seen) = setup.domains.recheck(&context(), &acme).await.unwrap() else { panic!() };
-    assert_eq!((seen.status, seen.phase), (DomainStatus::Verified, Phase::Verified));
+    assert_eq!((seen.status, seen.phase), (DomainStatus::Verified, ClaimPhase::Verified));
     assert!(setup.authority.is_ordered(&claim.domain));
     assert!(setup.platform.hosts(&setup.platform.tenant(&acme).unwrap()).is_empty());
     setup.authority.issues(&claim.domain);
@@ -275,7 +275,7 @@ async fn a_recheck_repeats_the_preflight_of_a_held_back_order() {
     let (setup, acme, claim) = TestDomains::with_verified().await;
     tokio::spawn(setup.domains.clone().run());
     setup.authority.holds_back(&claim.domain);
-    setup.until("held back", |setup| setup.now(&claim.domain).phase == Phase::Preflight).await;
+    setup.until("held back", |setup| setup.now(&claim.domain).phase == ClaimPhase::Preflight).await;
     assert_eq!(*setup.authority.retried.lock().unwrap(), []);
     assert!(matches!(setup.domains.recheck(&context(), &acme).await.unwrap(), Recheck::Done(_)));
     assert_eq!(*setup.authority.retried.lock().unwrap(), std::slice::from_ref(&claim.domain));
@@ -345,7 +345,7 @@ async fn failed_lookups_do_not_change_the_status() {
     setup.dns.broken.store(true, Ordering::SeqCst);
     for _ in 0..10 {
         let seen = setup.domains.sync(&context(), &claim.domain).await.unwrap().unwrap();
-        assert_eq!((seen.status, seen.phase, seen.away), (DomainStatus::Active, Phase::Active, None));
+        assert_eq!((seen.status, seen.phase, seen.away), (DomainStatus::Active, ClaimPhase::Active, None));
         assert_eq!(seen.unsure.as_deref(), Some("nobody answers"));
     }
 }
@@ -388,7 +388,7 @@ async fn a_tenant_that_proves_a_domain_takes_it_over_from_an_unproved_claim() {
 
     setup.dns.tokens.lock().unwrap().insert(claimed.domain.clone(), token);
     let (won, new) = setup.claim(&owner, "phone.acme.com").await.unwrap();
-    assert!(new && won.tenant == owner && won.verified_at.is_some() && won.phase == Phase::DnsPartial, "{won:?}");
+    assert!(new && won.tenant == owner && won.verified_at.is_some() && won.phase == ClaimPhase::DnsPartial, "{won:?}");
     assert_eq!(*setup.now(&claimed.domain), won);
     assert!(setup.platform.claim(&squatter).unwrap().is_none());
     let lost = setup.platform.tenant(&squatter).unwrap().tenant.lost_domain.clone().unwrap();
@@ -443,12 +443,12 @@ async fn the_domain_of_a_tenant_without_the_plan_is_neither_checked_nor_served()
     let refused = setup.domains.recheck(&context(), &acme).await.err().unwrap();
     assert!(matches!(refused, Refusal::CustomDomainNotAllowed));
     let barred = setup.domains.sync(&context(), &claim.domain).await.unwrap().unwrap();
-    assert_eq!(barred.phase, Phase::Blocked);
+    assert_eq!(barred.phase, ClaimPhase::Blocked);
     assert_eq!(setup.dns.checks.load(Ordering::SeqCst), 1);
     assert!(setup.platform.hosts(&setup.platform.tenant(&acme).unwrap()).is_empty());
     setup.platform.change_as_operator(&context(), &acme, on("enterprise")).await.unwrap();
     let back = setup.domains.sync(&context(), &claim.domain).await.unwrap().unwrap();
-    assert_eq!((back.status, back.phase), (DomainStatus::Active, Phase::Active));
+    assert_eq!((back.status, back.phase), (DomainStatus::Active, ClaimPhase::Active));
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ pub struct Claim {
     pub token: String,
     pub status: DomainStatus,
     pub tls_status: TlsStatus,
-    pub phase: Phase,
+    pub phase: ClaimPhase,
     /// Empty: none.
     pub last_error: String,
     pub claimed_at: Timestamp,
@@ -105,7 +105,7 @@ pub enum TlsStatus {
 /// What is going on, or waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Phase {
+pub enum ClaimPhase {
     /// The owner's DNS records.
     DnsPending,
     /// One of the owner's two records; the other was seen.
@@ -237,7 +237,7 @@ impl Claim {
             token,
             status: DomainStatus::Pending,
             tls_status: TlsStatus::Pending,
-            phase: Phase::DnsPending,
+            phase: ClaimPhase::DnsPending,
             last_error: String::new(),
             claimed_at: now,
             verified_at: None,

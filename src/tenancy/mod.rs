@@ -13,12 +13,12 @@
 //!
 //! | state | today | with a shared store |
 //! |---|---|---|
-//! | write gate (`Inner::write_gate`) | a lock held shared by every change until memory has followed, and alone by a deletion's first phase | conditions in every batch: key uses, too, require their tenant's record |
-//! | order of extension changes (`Inner::extension_change`) | a lock | the revision of each record, compared by the snapshot |
-//! | running idempotent requests (`Inner::running_requests`) | a set of names | a record with a lease |
-//! | pending tokens (`Inner::pending_tokens`) | an index of the token records, for limits and expiry | counted in the store; expiry by lease |
-//! | kept answers (`Inner::kept_answers`) | an index of their records, for limits | counted in the store; expiry by lease |
-//! | live calls (`Inner::live_calls`) | a map with time-outs | records with a lease per phone |
+//! | write gate (`PlatformShared::write_gate`) | a lock held shared by every change until memory has followed, and alone by a deletion's first phase | conditions in every batch: key uses, too, require their tenant's record |
+//! | order of extension changes (`PlatformShared::extension_change`) | a lock | the revision of each record, compared by the snapshot |
+//! | running idempotent requests (`PlatformShared::running_requests`) | a set of names | a record with a lease |
+//! | pending tokens (`PlatformShared::pending_tokens`) | an index of the token records, for limits and expiry | counted in the store; expiry by lease |
+//! | kept answers (`PlatformShared::kept_answers`) | an index of their records, for limits | counted in the store; expiry by lease |
+//! | live calls (`PlatformShared::live_calls`) | a map with time-outs | records with a lease per phone |
 //! | ACME challenges (`certs`) | a map that listeners and DNS answer from | records, read by every appliance before it answers |
 //! | snapshot | follows this process's own commits | follows the store's watch, from the last revision seen |
 //! | rate limits (`crate::rate_limiter`) | per process | per appliance, each with its share of the quota |
@@ -57,7 +57,7 @@ mod turn_credentials;
 pub use app::PublicApp;
 pub use audit::{AuditEntry, AuditId, AuditSearch};
 pub use claim::{
-    Certificate, CertificateStage, Claim, DnsProblem, DomainLoss, DomainStatus, LostDomain, MovedAway, Phase,
+    Certificate, CertificateStage, Claim, ClaimPhase, DnsProblem, DomainLoss, DomainStatus, LostDomain, MovedAway,
     RecordObservation, RoutingMatch, TlsStatus, challenge_host,
 };
 pub use effective::{Defaults, Effective, Transport, TransportMode};

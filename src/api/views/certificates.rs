@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Rfc3339;
-use crate::certs::{Origin, Problem, ProblemKind, Progress, Stage, StoredCertificate};
+use crate::certs::{CertificateOrigin, Problem, ProblemKind, Progress, Stage, StoredCertificate};
 use crate::tenancy::TlsStatus;
 use crate::timestamp::Timestamp;
 
@@ -109,8 +109,8 @@ impl CertificateSummary {
         tenant_id: Option<String>,
     ) -> Self {
         let directory = kept.and_then(|kept| match &kept.origin {
-            Origin::Acme { directory } => Some(directory.clone()),
-            Origin::Import => None,
+            CertificateOrigin::Acme { directory } => Some(directory.clone()),
+            CertificateOrigin::Import => None,
         });
         let stage = progress.as_ref().map(|progress| progress.stage);
         let next_try_at = progress.as_ref().and_then(|progress| progress.next_try_at);

@@ -6,7 +6,8 @@ use serde::Serialize;
 use super::Rfc3339;
 use crate::domains::{loss, next_action, next_action_without};
 use crate::tenancy::{
-    Claim, DnsProblem, DomainStatus, Phase, Platform, RecordObservation, RoutingMatch, Tenant, TenantState, TlsStatus,
+    Claim, ClaimPhase, DnsProblem, DomainStatus, Platform, RecordObservation, RoutingMatch, Tenant, TenantState,
+    TlsStatus,
 };
 
 /// `GET /api/tenant/subdomains/check`
@@ -91,7 +92,7 @@ struct DomainChecksView {
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Automation")]
 struct DomainAutomationView {
-    phase: Option<Phase>,
+    phase: Option<ClaimPhase>,
     /// Why hardly anything is tried by itself any more.
     paused: Option<String>,
     next_check_at: Option<Rfc3339>,
@@ -167,7 +168,7 @@ pub struct DomainSummary {
     tenant_id: String,
     status: DomainStatus,
     tls_status: TlsStatus,
-    phase: Phase,
+    phase: ClaimPhase,
     last_error: String,
     created_at: Rfc3339,
     verified_at: Option<Rfc3339>,

@@ -13,15 +13,15 @@ use instant_acme::Order;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::{Certs, Inner};
+use super::{Certs, CertsShared};
 use crate::certs::acme_error::{AcmeError, Kind};
-use crate::certs::certificate_store::{Origin, PreparedCertificate};
+use crate::certs::certificate_store::{CertificateOrigin, PreparedCertificate};
 use crate::certs::challenges::PublishedChallenges;
 use crate::certs::client::{self, AccountSession};
 use crate::certs::keys;
 use crate::certs::leases::{LEASE_TTL, LeaseOutcome};
 use crate::certs::order::{
-    ChosenChallenge, Command, DirectoryBackoff, IssuedCertificate, Method, OrderEffect, OrderRecord, OrderView,
+    ChosenChallenge, DirectoryBackoff, IssuedCertificate, Method, OrderCommand, OrderEffect, OrderRecord, OrderView,
     Outcome, PlacedOrder, PlacingOrder, Reachability, Running, State, advance, resume,
 };
 use crate::certs::preflight;
@@ -39,7 +39,7 @@ const STORE_RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// What the driver holds of a name while it drives the order.
 struct OrderTask<'a> {
-    inner: &'a Inner,
+    inner: &'a CertsShared,
     name: Hostname,
     /// That of the name's entry in the schedule.
     number: u64,
@@ -176,7 +176,7 @@ impl Certs {
     }
 
     /// The commands in the name's inbox, where they stay; none where the name was released.
-    fn commands(&self, task: &OrderTask<'_>) -> Option<Vec<Command>> {
+    fn commands(&self, task: &OrderTask<'_>) -> Option<Vec<OrderCommand>> {
         self.schedule().entry(&task.name, task.number).map(|entry| entry.inbox.clone())
     }
 
@@ -381,7 +381,7 @@ impl OrderTask<'_> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
         let chain = chain.unwrap_or_default();
         let id = chain.first().and_then(client::renewal_id);
-        let origin = Origin::Acme { directory: placed.directory.clone() };
+        let origin = CertificateOrigin::Acme { directory: placed.directory.clone() };
         let key = self.unseal(key)?;
         let prepared =
             self.inner.certificate_store.prepare(self.name.as_str(), chain, key, origin).map_err(|error| {

@@ -60,7 +60,7 @@ impl Site {
             CertificateStore::open(Arc::clone(&self.store), Some(self.seal.clone()), Arc::clone(&cert_resolver))
                 .await
                 .unwrap();
-        let settings = Settings {
+        let settings = AcmeSettings {
             rules: Rules {
                 directories: authorities.iter().map(|authority| authority.directory()).collect(),
                 methods: vec![Method::Http01],

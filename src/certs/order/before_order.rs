@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::messages::{Command, DirectoryBackoff, OrderView, RenewalWindow};
+use super::messages::{DirectoryBackoff, OrderCommand, OrderView, RenewalWindow};
 use super::placed_order::{PlacedOrder, PollingOrder};
 use super::record::{CurrentCertificate, PreflightFailures};
 use super::state::State;
@@ -82,11 +82,11 @@ impl Waiting {
         self.order.as_ref()
     }
 
-    pub(super) fn command(self, cx: &mut Context<'_>, command: &Command) -> Self {
+    pub(super) fn command(self, cx: &mut Context<'_>, command: &OrderCommand) -> Self {
         match command {
-            Command::Want(wanted) => self.want(cx, wanted),
-            Command::Renew => self.renew(cx),
-            Command::RetryPreflight => self.retry_preflight(cx),
+            OrderCommand::Want(wanted) => self.want(cx, wanted),
+            OrderCommand::Renew => self.renew(cx),
+            OrderCommand::RetryPreflight => self.retry_preflight(cx),
         }
     }
 

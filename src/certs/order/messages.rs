@@ -14,7 +14,7 @@ use crate::timestamp::Timestamp;
 
 /// A request from outside of the order, which may come at any time.
 #[derive(Clone, Debug)]
-pub enum Command {
+pub enum OrderCommand {
     /// What the certificate is wanted for has changed.
     Want(Wanted),
     /// A person wants it renewed now.

@@ -43,7 +43,7 @@ fn elsewhere() -> Reachability {
 }
 
 /// Continues a waiting name after these commands.
-fn resumed(record: OrderRecord, commands: &[Command], rules: &Rules, now: Timestamp) -> OrderRecord {
+fn resumed(record: OrderRecord, commands: &[OrderCommand], rules: &Rules, now: Timestamp) -> OrderRecord {
     let OrderRecord { name, state: State::Waiting(waiting) } = record else { panic!("{record:?}") };
     resume(name, waiting, commands, &BTreeMap::new(), rules, at(now))
 }
@@ -261,7 +261,7 @@ fn a_certificate_is_renewed_with_its_wildcard_once_the_challenge_name_is_delegat
     world.until_issued();
     assert_eq!(world.facts().names, ["acme.example"]);
     let changed = Wanted { wildcard: true, delegated: true, ..wanted("acme.example") };
-    let record = resumed(world.take_record(), &[Command::Want(changed)], &world.rules, world.now);
+    let record = resumed(world.take_record(), &[OrderCommand::Want(changed)], &world.rules, world.now);
     world.set_record(record);
     assert!(world.until_issued() < Duration::from_mins(1));
     assert_eq!(world.facts().names, ["acme.example", "*.acme.example"]);
@@ -277,7 +277,7 @@ fn what_is_wanted_while_an_order_runs_is_ordered_right_after_it_and_once() {
     let OrderRecord { name, state: State::Running(running) } = world.take_record() else { unreachable!() };
     let outcome = world.carry_out(running, &stored);
     let changed = Wanted { wildcard: true, delegated: true, ..wanted("acme.example") };
-    world.set_record(advance(name, outcome, &[Command::Want(changed)], &world.rules, at(world.now)).0);
+    world.set_record(advance(name, outcome, &[OrderCommand::Want(changed)], &world.rules, at(world.now)).0);
     world.until_issued();
     assert_eq!(world.facts().names, ["acme.example"], "what was ordered is not thrown away");
     assert!(world.until_issued() < Duration::from_mins(1));
@@ -308,7 +308,7 @@ fn a_requested_preflight_ends_no_back_off() {
     let record = failing(record, AcmeError::new(Kind::Unwell, "503."), &rules(), START);
     assert_eq!(record.progress().stage, Stage::Backoff);
     let until = waits_until(&record);
-    let record = resumed(record, &[Command::RetryPreflight], &rules(), START);
+    let record = resumed(record, &[OrderCommand::RetryPreflight], &rules(), START);
     assert_eq!(waits_until(&record), until);
 }
 
@@ -317,7 +317,7 @@ fn a_refused_replacement_is_sent_once_more_as_an_ordinary_order() {
     let mut world = World::new(rules(), wanted("a.example"), Vec::new());
     world.until_issued();
     let (rules, now) = (&world.rules.clone(), world.now);
-    let record = resumed(world.take_record(), &[Command::Renew], rules, now);
+    let record = resumed(world.take_record(), &[OrderCommand::Renew], rules, now);
     let unknown = |running| reachability(running, |_| Reachability::Unknown("is silent".into()));
     let record = opened(advanced(record, unknown, rules, now), rules, now);
     let replaces = |record: &OrderRecord| match &record.state {

@@ -34,7 +34,7 @@ impl EventSequence {
         let mut sequence = Self::new();
         sequence.check(good());
         sequence.certified(90);
-        assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Active, Phase::Active));
+        assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Active, ClaimPhase::Active));
         sequence.effects.clear();
         sequence
     }
@@ -75,7 +75,7 @@ impl EventSequence {
         self
     }
 
-    fn state(&self) -> (DomainStatus, TlsStatus, Phase) {
+    fn state(&self) -> (DomainStatus, TlsStatus, ClaimPhase) {
         (self.claim.status, self.claim.tls_status, self.claim.phase)
     }
 
@@ -123,22 +123,22 @@ fn problem(blocks: bool) -> DnsProblem {
 fn a_domain_with_both_records_and_a_certificate_is_active() {
     let mut sequence = EventSequence::new();
     sequence.check(nothing());
-    assert_eq!(sequence.state(), (DomainStatus::Pending, TlsStatus::Pending, Phase::DnsPending));
+    assert_eq!(sequence.state(), (DomainStatus::Pending, TlsStatus::Pending, ClaimPhase::DnsPending));
     sequence.check(dns_check(Some(true), Some(false)));
-    assert_eq!(sequence.state(), (DomainStatus::Pending, TlsStatus::Pending, Phase::DnsPartial));
+    assert_eq!(sequence.state(), (DomainStatus::Pending, TlsStatus::Pending, ClaimPhase::DnsPartial));
     assert!(
         owner_text::next_action(&sequence.claim, INGRESS)
             .contains("CNAME record phone.acme.com with the value in.example")
     );
     let effects = sequence.check(good());
-    assert_eq!(sequence.state(), (DomainStatus::Verified, TlsStatus::Pending, Phase::Verified));
+    assert_eq!(sequence.state(), (DomainStatus::Verified, TlsStatus::Pending, ClaimPhase::Verified));
     assert!(effects.contains(&DomainEffect::OrderCertificate { delegated: false }), "{effects:?}");
     for (stage, phase) in [
-        (CertificateStage::Waiting, Phase::Verified),
-        (CertificateStage::Preflight, Phase::Preflight),
-        (CertificateStage::Ordering, Phase::Ordering),
-        (CertificateStage::Challenge, Phase::Challenge),
-        (CertificateStage::Finalizing, Phase::Finalizing),
+        (CertificateStage::Waiting, ClaimPhase::Verified),
+        (CertificateStage::Preflight, ClaimPhase::Preflight),
+        (CertificateStage::Ordering, ClaimPhase::Ordering),
+        (CertificateStage::Challenge, ClaimPhase::Challenge),
+        (CertificateStage::Finalizing, ClaimPhase::Finalizing),
     ] {
         sequence.stage(stage, None);
         assert_eq!((sequence.claim.status, sequence.claim.phase), (DomainStatus::Verified, phase));
@@ -148,16 +148,16 @@ fn a_domain_with_both_records_and_a_certificate_is_active() {
     let problem = Some("Another server answers on port 80".to_owned());
     let held = Certificate { problem, next_try_at, ..certificate(CertificateStage::Preflight, None) };
     sequence.apply(&DomainEvent::Certificate(Some(held)));
-    assert_eq!(sequence.state(), (DomainStatus::Verified, TlsStatus::Pending, Phase::Preflight));
+    assert_eq!(sequence.state(), (DomainStatus::Verified, TlsStatus::Pending, ClaimPhase::Preflight));
     let next = owner_text::next_action(&sequence.claim, INGRESS);
     assert!(next.starts_with("Another server answers on port 80. It is looked at again at "), "{next}");
     assert!(next.ends_with("at once after a recheck."), "{next}");
     assert_eq!(sequence.apply(&DomainEvent::RecheckAsked), [DomainEffect::CheckDns, DomainEffect::RetryPreflight]);
     assert_eq!(sequence.apply(&DomainEvent::SyncAsked), [DomainEffect::CheckDns, DomainEffect::RetryPreflight]);
     sequence.certified(90);
-    assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Active, Phase::Active));
+    assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Active, ClaimPhase::Active));
     sequence.stage(CertificateStage::Renewing, None);
-    assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Active, Phase::Renewing));
+    assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Active, ClaimPhase::Renewing));
     assert_eq!((sequence.reported(DomainTransition::Verified), sequence.reported(DomainTransition::Active)), (1, 1));
 }
 
@@ -165,7 +165,7 @@ fn a_domain_with_both_records_and_a_certificate_is_active() {
 fn a_domain_is_verified_only_while_both_records_match() {
     let mut sequence = EventSequence::new();
     sequence.check(dns_check(Some(false), Some(true)));
-    assert_eq!(sequence.state().2, Phase::DnsPartial);
+    assert_eq!(sequence.state().2, ClaimPhase::DnsPartial);
     assert!(owner_text::next_action(&sequence.claim, INGRESS).contains("TXT record _bitcall-challenge.phone.acme.com"));
     sequence.check(dns_check(Some(true), Some(false)));
     assert!(sequence.claim.verified_at.is_some());
@@ -179,7 +179,7 @@ fn with_external_certificates_a_verified_domain_is_active_at_once() {
     let mut sequence = EventSequence::new();
     sequence.automatic = false;
     let effects = sequence.check(good());
-    assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::External, Phase::Active));
+    assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::External, ClaimPhase::Active));
     assert_eq!(
         effects,
         [
@@ -194,11 +194,11 @@ fn with_external_certificates_a_verified_domain_is_active_at_once() {
 fn a_problem_that_forbids_certificates_blocks_the_order_until_it_is_solved() {
     let mut sequence = EventSequence::new();
     let effects = sequence.check(DnsCheck { problems: vec![problem(true)], ..good() });
-    assert_eq!(sequence.state(), (DomainStatus::Verified, TlsStatus::Pending, Phase::Blocked));
+    assert_eq!(sequence.state(), (DomainStatus::Verified, TlsStatus::Pending, ClaimPhase::Blocked));
     assert!(!effects.iter().any(|effect| matches!(effect, DomainEffect::OrderCertificate { .. })));
     assert_eq!(owner_text::next_action(&sequence.claim, INGRESS), "The CAA record forbids it; add one.");
     let effects = sequence.check(good());
-    assert_eq!(sequence.state().2, Phase::Verified);
+    assert_eq!(sequence.state().2, ClaimPhase::Verified);
     assert!(effects.contains(&DomainEffect::OrderCertificate { delegated: false }));
 }
 
@@ -207,7 +207,9 @@ fn a_failed_order_shows_its_reason_and_the_next_attempt() {
     let mut sequence = EventSequence::new();
     sequence.check(good());
     let retry = sequence.now.after(HOUR);
-    for (stage, phase) in [(CertificateStage::Backoff, Phase::Backoff), (CertificateStage::Blocked, Phase::Blocked)] {
+    for (stage, phase) in
+        [(CertificateStage::Backoff, ClaimPhase::Backoff), (CertificateStage::Blocked, ClaimPhase::Blocked)]
+    {
         let problem = Some("the authority could not connect to port 80".into());
         let failed = Certificate { stage, problem, next_try_at: Some(retry), expires_at: None };
         sequence.apply(&DomainEvent::Certificate(Some(failed)));
@@ -222,7 +224,7 @@ fn a_failed_order_shows_its_reason_and_the_next_attempt() {
 fn an_unserved_certificate_is_reported_and_the_domain_stays_active() {
     let mut sequence = EventSequence::active();
     sequence.stage(CertificateStage::Issued, Some("Who asks is shown another one; take it away."));
-    assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Active, Phase::Active));
+    assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Active, ClaimPhase::Active));
     assert_eq!(sequence.claim.last_error, "Who asks is shown another one; take it away.");
     assert_eq!(owner_text::next_action(&sequence.claim, INGRESS), sequence.claim.last_error);
     sequence.stage(CertificateStage::Issued, None);
@@ -234,7 +236,7 @@ fn an_unserved_certificate_is_reported_and_the_domain_stays_active() {
 fn an_expired_certificate_is_shown_as_expired() {
     let mut sequence = EventSequence::active();
     sequence.after(DAY * 91).stage(CertificateStage::Backoff, Some("no answer"));
-    assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Expired, Phase::Backoff));
+    assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Expired, ClaimPhase::Backoff));
 }
 
 #[test]
@@ -249,7 +251,7 @@ fn an_active_domain_is_moved_after_several_checks_over_days_and_stopped_days_lat
         left.until(sequence.now) >= schedule::AWAY_GRACE_PERIOD
             && sequence.claim.away.unwrap().checks >= schedule::MIN_AWAY_CHECKS
     );
-    assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Active, Phase::Moved));
+    assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Active, ClaimPhase::Moved));
     assert_eq!(sequence.reported(DomainTransition::Moved), 1);
     assert!(sequence.claim.may_be_taken_over());
     let moved = sequence.now;
@@ -257,7 +259,7 @@ fn an_active_domain_is_moved_after_several_checks_over_days_and_stopped_days_lat
         sequence.until_next_check().check(elsewhere());
     }
     assert!(moved.until(sequence.now) >= schedule::SERVED_AFTER_MOVE);
-    assert_eq!(sequence.state(), (DomainStatus::Pending, TlsStatus::Pending, Phase::DnsPending));
+    assert_eq!(sequence.state(), (DomainStatus::Pending, TlsStatus::Pending, ClaimPhase::DnsPending));
     assert_eq!(sequence.claim.verified_at, None, "to be proved again");
     assert!(sequence.effects.contains(&DomainEffect::ReleaseCertificate));
     assert_eq!((sequence.reported(DomainTransition::Stopped), sequence.reported(DomainTransition::Moved)), (1, 1));
@@ -270,7 +272,7 @@ fn a_moved_domain_that_points_here_again_is_active() {
         sequence.until_next_check().check(elsewhere());
     }
     sequence.until_next_check().check(dns_check(Some(false), Some(true)));
-    assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Active, Phase::Active));
+    assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Active, ClaimPhase::Active));
     assert_eq!((sequence.claim.away, sequence.reported(DomainTransition::Returned)), (None, 1));
 }
 
@@ -279,11 +281,11 @@ fn failed_checks_neither_count_as_away_nor_reset_the_count() {
     let mut sequence = EventSequence::active();
     sequence.check(elsewhere());
     sequence.after(DAY * 30).check(dark());
-    assert_eq!((sequence.state().2, sequence.claim.away.unwrap().checks), (Phase::Active, 1));
+    assert_eq!((sequence.state().2, sequence.claim.away.unwrap().checks), (ClaimPhase::Active, 1));
     sequence.check(elsewhere());
-    assert_eq!(sequence.state().2, Phase::Active);
+    assert_eq!(sequence.state().2, ClaimPhase::Active);
     sequence.check(elsewhere());
-    assert_eq!(sequence.state().2, Phase::Moved, "three bad ones, over more than the grace");
+    assert_eq!(sequence.state().2, ClaimPhase::Moved, "three bad ones, over more than the grace");
 }
 
 #[test]
@@ -301,7 +303,7 @@ fn an_unproved_claim_backs_off_is_paused_and_expires() {
     assert_eq!(made.until(sequence.now), schedule::PROOF_TIMEOUT, "not before, and not much after");
     assert_eq!(sequence.reported(DomainTransition::Paused), 1);
     assert!(checks[0] <= Duration::from_mins(2) && checks.len() < 80, "{} looks: {checks:?}", checks.len());
-    assert_eq!(sequence.claim.phase, Phase::Paused);
+    assert_eq!(sequence.claim.phase, ClaimPhase::Paused);
 }
 
 #[test]
@@ -310,10 +312,10 @@ fn a_recheck_ends_the_pause_and_has_a_minimum_interval() {
     while sequence.claim.paused.is_none() {
         sequence.until_next_check().check(dns_check(Some(true), Some(false)));
     }
-    assert_eq!(sequence.state().2, Phase::Paused);
+    assert_eq!(sequence.state().2, ClaimPhase::Paused);
     assert!(owner_text::next_action(&sequence.claim, INGRESS).contains("recheck"));
     assert_eq!(sequence.after(HOUR).apply(&DomainEvent::RecheckAsked), [DomainEffect::CheckDns]);
-    assert_eq!(sequence.state().2, Phase::DnsPartial);
+    assert_eq!(sequence.state().2, ClaimPhase::DnsPartial);
     assert_eq!(sequence.apply(&DomainEvent::RecheckAsked), []);
     assert_eq!(
         sequence.after(schedule::MIN_RECHECK_INTERVAL).apply(&DomainEvent::RecheckAsked),
@@ -326,7 +328,7 @@ fn activation_by_hand_overrides_dns_until_dns_confirms_it() {
     let mut sequence = EventSequence::new();
     let effects = sequence.apply(&DomainEvent::ActivatedByHand);
     assert!(effects.contains(&DomainEffect::OrderCertificate { delegated: false }));
-    assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Pending, Phase::Active));
+    assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Pending, ClaimPhase::Active));
     for _ in 0..100 {
         sequence.until_next_check().check(nothing());
         assert_eq!(sequence.state().0, DomainStatus::Active);
@@ -345,7 +347,7 @@ fn a_barred_tenant_sees_the_reason_and_keeps_the_state() {
     sequence.claim.certificate.as_mut().unwrap().next_try_at = Some(sequence.now.after(DAY));
     let before = sequence.claim.clone();
     sequence.apply(&DomainEvent::Barred("the tenant's plan does not include a domain of its own".into()));
-    assert_eq!((sequence.state().2, sequence.claim.status), (Phase::Blocked, DomainStatus::Active));
+    assert_eq!((sequence.state().2, sequence.claim.status), (ClaimPhase::Blocked, DomainStatus::Active));
     let told = owner_text::next_action(&sequence.claim, INGRESS);
     assert!(told.ends_with("does not include a domain of its own."), "{told}");
     sequence.check(good());
@@ -362,7 +364,7 @@ fn a_stored_claim_without_a_next_check_is_due() {
     sequence.claim = serde_json::from_str(kept).unwrap();
     assert_eq!(sequence.apply(&DomainEvent::Due), [DomainEffect::CheckDns]);
     sequence.check(nothing());
-    assert_eq!(sequence.state().2, Phase::DnsPending, "and has its full time from now on");
+    assert_eq!(sequence.state().2, ClaimPhase::DnsPending, "and has its full time from now on");
     assert_eq!(sequence.claim.expires_at, Some(sequence.now.after(schedule::PROOF_TIMEOUT)));
 }
 
@@ -455,7 +457,7 @@ proptest! {
             prop_assert!(next.is_some());
             if let DomainEvent::DnsChecked(_) | DomainEvent::Barred(_) = event {
                 let pause = sequence.now.until(next.unwrap());
-                prop_assert!(pause >= Duration::from_secs(50) || next == claim.expires_at || claim.phase == Phase::Backoff, "{pause:?}");
+                prop_assert!(pause >= Duration::from_secs(50) || next == claim.expires_at || claim.phase == ClaimPhase::Backoff, "{pause:?}");
                 prop_assert!(pause <= Duration::from_hours(8 * 24), "{pause:?}");
             }
 
@@ -503,7 +505,7 @@ proptest! {
             if effects.iter().any(|effect| matches!(effect, DomainEffect::OrderCertificate { .. })) {
                 prop_assert!(automatic && claim.is_proved() && claim.moved_at.is_none());
             }
-            prop_assert_eq!(claim.phase == Phase::Moved, claim.moved_at.is_some() && claim.barred.is_none());
+            prop_assert_eq!(claim.phase == ClaimPhase::Moved, claim.moved_at.is_some() && claim.barred.is_none());
         }
     }
 
@@ -518,7 +520,7 @@ proptest! {
         }
         sequence.after(HOUR).check(good());
         sequence.certified(90);
-        prop_assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Active, Phase::Active));
+        prop_assert_eq!(sequence.state(), (DomainStatus::Active, TlsStatus::Active, ClaimPhase::Active));
         prop_assert_eq!(&sequence.claim.last_error, "");
     }
 }

@@ -57,9 +57,9 @@ use crate::store::{self, Batch, Revision, Store, StoreState};
 
 /// A handle on the whole model. Cloning is cheap.
 #[derive(Clone)]
-pub struct Platform(pub(super) Arc<Inner>);
+pub struct Platform(pub(super) Arc<PlatformShared>);
 
-pub(super) struct Inner {
+pub(super) struct PlatformShared {
     pub(super) store: Arc<dyn Store>,
     store_state: watch::Receiver<StoreState>,
     pepper: Pepper,
@@ -131,7 +131,7 @@ impl Platform {
             Ok(())
         })
         .await?;
-        let platform = Self(Arc::new(Inner {
+        let platform = Self(Arc::new(PlatformShared {
             store,
             store_state,
             pepper,

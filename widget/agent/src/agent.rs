@@ -188,7 +188,7 @@ impl Agent {
         }
     }
 
-    fn start_user_agent(&mut self, config: ua::Config, now: Millis) {
+    fn start_user_agent(&mut self, config: ua::UserAgentConfig, now: Millis) {
         let mut seed = self.seed;
         for (byte, count) in seed.iter_mut().zip(self.started_user_agents.to_le_bytes()) {
             *byte ^= count;

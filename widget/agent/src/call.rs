@@ -45,7 +45,7 @@ pub struct Call {
     pub auto_answer: AutoAnswer,
     /// Header fields for and of applications, as (name, value): ours of an outgoing call, the caller's of an incoming one.
     pub headers: Vec<(String, String)>,
-    pub phase: Phase,
+    pub phase: CallPhase,
     pub owner: Owner,
     pub negotiation: Negotiation,
     pub wishes: Wishes,
@@ -160,7 +160,7 @@ pub enum AutoAnswer {
 }
 
 #[derive(Debug)]
-pub enum Phase {
+pub enum CallPhase {
     /// Outbound, without a final response.
     Dialing(Dialing),
     /// Inbound, not answered by the person.
@@ -226,7 +226,8 @@ impl Call {
         now: Millis,
     ) -> Call {
         let dialing = Dialing { placed: false, rings: false, early: None };
-        let mut call = Call::new(id, CallDirection::Outbound, number.trim().to_owned(), Phase::Dialing(dialing), now);
+        let mut call =
+            Call::new(id, CallDirection::Outbound, number.trim().to_owned(), CallPhase::Dialing(dialing), now);
         call.target = target;
         call.requested_caller_id = caller_id;
         call.owner = Owner::Page(page);
@@ -234,7 +235,7 @@ impl Call {
     }
 
     pub fn incoming(id: CallId, number: String, display_name: Option<String>, offer: RemoteOffer, now: Millis) -> Call {
-        let mut call = Call::new(id, CallDirection::Inbound, number, Phase::Incoming { offer }, now);
+        let mut call = Call::new(id, CallDirection::Inbound, number, CallPhase::Incoming { offer }, now);
         call.display_name = display_name;
         call
     }
@@ -242,7 +243,7 @@ impl Call {
     /// A call of an earlier agent, in whose snapshot it was active. It waits for a page and for the server.
     pub fn restored(snapshot: CallSnapshot, owner: Owner) -> Call {
         let started_at = Millis(snapshot.started_at);
-        let mut call = Call::new(snapshot.id, snapshot.direction, snapshot.number, Phase::Active, started_at);
+        let mut call = Call::new(snapshot.id, snapshot.direction, snapshot.number, CallPhase::Active, started_at);
         call.display_name = snapshot.display_name;
         call.requested_caller_id = snapshot.requested_caller_id;
         call.diverted_from = snapshot.diverted_from.map(|number| RemoteParty { number, ..RemoteParty::default() });
@@ -259,7 +260,7 @@ impl Call {
         call
     }
 
-    fn new(id: CallId, direction: CallDirection, number: String, phase: Phase, now: Millis) -> Call {
+    fn new(id: CallId, direction: CallDirection, number: String, phase: CallPhase, now: Millis) -> Call {
         Call {
             dialog: id.clone(),
             id,
@@ -303,7 +304,7 @@ impl Call {
 
     pub fn snapshot(&self) -> CallSnapshot {
         let dialing = match &self.phase {
-            Phase::Dialing(dialing) => Some(dialing),
+            CallPhase::Dialing(dialing) => Some(dialing),
             _ => None,
         };
         CallSnapshot {
@@ -341,13 +342,13 @@ impl Call {
 
     fn state(&self) -> CallState {
         match &self.phase {
-            Phase::Dialing(Dialing { early: Some(_), .. }) => CallState::EarlyMedia,
-            Phase::Dialing(Dialing { rings: true, .. }) => CallState::Ringing,
-            Phase::Dialing(_) => CallState::Dialing,
-            Phase::Incoming { .. } => CallState::Incoming,
-            Phase::Answering { .. } => CallState::Answering,
-            Phase::Active => CallState::Active,
-            Phase::Ended { cause } => CallState::Ended { cause: cause.clone() },
+            CallPhase::Dialing(Dialing { early: Some(_), .. }) => CallState::EarlyMedia,
+            CallPhase::Dialing(Dialing { rings: true, .. }) => CallState::Ringing,
+            CallPhase::Dialing(_) => CallState::Dialing,
+            CallPhase::Incoming { .. } => CallState::Incoming,
+            CallPhase::Answering { .. } => CallState::Answering,
+            CallPhase::Active => CallState::Active,
+            CallPhase::Ended { cause } => CallState::Ended { cause: cause.clone() },
         }
     }
 
@@ -369,47 +370,47 @@ impl Call {
     }
 
     pub fn is_ended(&self) -> bool {
-        matches!(self.phase, Phase::Ended { .. })
+        matches!(self.phase, CallPhase::Ended { .. })
     }
 
     pub fn is_active(&self) -> bool {
-        matches!(self.phase, Phase::Active)
+        matches!(self.phase, CallPhase::Active)
     }
 
     /// Neither ended nor waiting for the person to answer.
     pub fn is_in_progress(&self) -> bool {
-        !matches!(self.phase, Phase::Ended { .. } | Phase::Incoming { .. })
+        !matches!(self.phase, CallPhase::Ended { .. } | CallPhase::Incoming { .. })
     }
 
     /// The person speaks in this call, or is about to: it was answered and no hold is wanted.
     pub fn wants_to_talk(&self) -> bool {
         match self.phase {
-            Phase::Answering { .. } => true,
-            Phase::Active => !self.wishes.held,
-            Phase::Dialing(_) | Phase::Incoming { .. } | Phase::Ended { .. } => false,
+            CallPhase::Answering { .. } => true,
+            CallPhase::Active => !self.wishes.held,
+            CallPhase::Dialing(_) | CallPhase::Incoming { .. } | CallPhase::Ended { .. } => false,
         }
     }
 
     /// The user agent knows this call.
     pub fn is_placed(&self) -> bool {
         match &self.phase {
-            Phase::Dialing(dialing) => dialing.placed,
+            CallPhase::Dialing(dialing) => dialing.placed,
             _ => true,
         }
     }
 
     /// The person answered, and the page has not sent its description yet.
     pub fn is_awaiting_answer(&self) -> bool {
-        matches!(self.phase, Phase::Answering { .. })
+        matches!(self.phase, CallPhase::Answering { .. })
             && matches!(self.negotiation, Negotiation::MakingAnswer(_))
             && self.replaced_by.is_none()
     }
 
     /// The call rings again: the page that answered is gone or has no microphone.
     pub fn ring_again(&mut self) {
-        if let Phase::Answering { offer } = &self.phase {
+        if let CallPhase::Answering { offer } = &self.phase {
             let offer = offer.clone();
-            self.phase = Phase::Incoming { offer };
+            self.phase = CallPhase::Incoming { offer };
             self.owner = Owner::Nobody;
             self.auto_answer = AutoAnswer::No;
             self.negotiation = Negotiation::Idle;
@@ -494,7 +495,7 @@ impl Call {
             _ => None,
         };
         let auto_answer = match (&self.phase, self.auto_answer) {
-            (Phase::Incoming { .. }, AutoAnswer::At(at) | AutoAnswer::Due(at)) => Some(at),
+            (CallPhase::Incoming { .. }, AutoAnswer::At(at) | AutoAnswer::Due(at)) => Some(at),
             _ => None,
         };
         [

@@ -17,13 +17,13 @@ mod user_agent_events;
 
 use std::collections::VecDeque;
 
-use bitcall_sip::ua::{Command, Config, Millis};
+use bitcall_sip::ua::{Command, Millis, UserAgentConfig};
 use bitcall_wire::agent_protocol::{
     AgentEvent, AgentSnapshot, CallEndCause, CallId, MediaRequest, RecordingCommand, RegistrationStatus, SipAccount,
     ToAgent, ToPage,
 };
 
-use crate::call::{Call, MakingOffer, Negotiation, OfferMethod, Phase, Voice};
+use crate::call::{Call, CallPhase, MakingOffer, Negotiation, OfferMethod, Voice};
 use crate::conference::Conference;
 use crate::pages::{Pages, PortId};
 
@@ -51,7 +51,7 @@ pub enum CallListOutput {
     /// Check the connection to the server, because ICE was disconnected.
     Probe,
     /// Create a user agent for this account. It replaces the current one.
-    Start(Box<Config>),
+    Start(Box<UserAgentConfig>),
     /// No page is attached and the registration is removed.
     Finished,
 }
@@ -247,7 +247,7 @@ impl CallList {
     /// being answered on another page.
     fn announce_ringing_calls(&mut self) {
         for call in &mut self.calls {
-            if !matches!(call.phase, Phase::Incoming { .. }) {
+            if !matches!(call.phase, CallPhase::Incoming { .. }) {
                 continue;
             }
             for page in self.pages.iter() {
@@ -437,7 +437,7 @@ impl CallList {
         let Some(call) = self.calls.get_mut(index) else {
             return;
         };
-        call.phase = Phase::Ended { cause: cause.clone() };
+        call.phase = CallPhase::Ended { cause: cause.clone() };
         call.negotiation = Negotiation::Idle;
         call.voice = Voice::Closed;
         call.detached = false;

@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 use bitcall_phone::caller_ids::CallerIds;
 use bitcall_phone::recents::RecentCall;
 use bitcall_phone::recordings::{Gap, Playback, Recording, StorageQuota};
-use bitcall_phone::signin::{Credentials, FormDefaults, FormErrors, RedactedSecret};
+use bitcall_phone::signin::{FormDefaults, FormErrors, RedactedSecret, SignInCredentials};
 use bitcall_phone::theme::{Accent, Rgb};
 use bitcall_phone::time::LocalClock;
 use bitcall_phone::ui::{DeviceOption, DeviceOptions, LoadFailure, MeterBars, Screen, SecondaryPart, Tab, Ui};
@@ -367,8 +367,8 @@ fn failed(code: RegistrationFailureCode, text: &str) -> RegistrationStatus {
     RegistrationStatus::Failed { reason: RegistrationFailure { code, sip_code: None, text: text.to_owned() } }
 }
 
-fn account() -> Credentials {
-    Credentials {
+fn account() -> SignInCredentials {
+    SignInCredentials {
         username: "101".to_owned(),
         domain: "acme.sip.bitcall.internal".to_owned(),
         secret: RedactedSecret(AccountSecret::Ha1 { ha1s: Vec::new() }),

@@ -48,9 +48,9 @@ pub struct AgentAddress {
 /// The connection of one page to its agent. Clones share the connection. It ends with [`AgentClient::close`]
 /// or with the page.
 #[derive(Clone)]
-pub struct AgentClient(Rc<Inner>);
+pub struct AgentClient(Rc<AgentClientShared>);
 
-struct Inner {
+struct AgentClientShared {
     page: String,
     port: RefCell<Option<MessagePort>>,
     /// Messages sent before the port was connected.
@@ -90,7 +90,7 @@ impl AgentClient {
         media: Media,
         on_message: impl Fn(ToPage) + 'static,
     ) -> AgentClient {
-        let client = AgentClient(Rc::new(Inner {
+        let client = AgentClient(Rc::new(AgentClientShared {
             page: browser::random_id(),
             port: RefCell::default(),
             queued: RefCell::default(),
@@ -245,7 +245,7 @@ impl AgentClient {
     }
 }
 
-impl Inner {
+impl AgentClientShared {
     fn send(self: &Rc<Self>, message: &ToAgent) {
         match &*self.port.borrow() {
             Some(port) => agent_port::post(port, message),
@@ -405,8 +405,8 @@ impl Inner {
         let Some(document) = window.document() else {
             return;
         };
-        let on = |target: &EventTarget, name: &str, handler: fn(&Rc<Inner>)| {
-            let weak: Weak<Inner> = Rc::downgrade(self);
+        let on = |target: &EventTarget, name: &str, handler: fn(&Rc<AgentClientShared>)| {
+            let weak: Weak<AgentClientShared> = Rc::downgrade(self);
             EventListener::new(target, name, move |_| {
                 if let Some(client) = weak.upgrade() {
                     handler(&client);

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use bitcall_wire::host_protocol::definition::PayloadReader;
-use bitcall_wire::host_protocol::{Command, FromPhone, HostEvent, PanelVisibility};
+use bitcall_wire::host_protocol::{FromPhone, HostCommand, HostEvent, PanelVisibility};
 use js_sys::{Array, Reflect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,7 +17,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{MessageEvent, Window};
 
 use crate::browser::{EventListener, debug};
-use crate::host_port::{HostPort, HostRequest, RequestId};
+use crate::host_port::{CommandId, HostPort, HostRequest};
 use crate::value::{self, DecodeError};
 
 /// Window property in which start.js stores the messages that arrive before this module listens.
@@ -137,12 +137,12 @@ fn read(data: &JsValue, origin: &str) -> Option<HostRequest> {
     let kind = field("type")?.as_string()?;
     let payload = Payload(field("payload")?);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the loader counts from 1")]
-    let id = RequestId(field("id").and_then(|id| id.as_f64()).map(|id| id as u32));
+    let id = CommandId(field("id").and_then(|id| id.as_f64()).map(|id| id as u32));
     Some(match kind.as_str() {
         "BITCALL_INIT" => HostRequest::Start { page_origin: origin.to_owned(), init: payload.read().ok()?, id },
         "BITCALL_VISIBLE" => HostRequest::Visible(payload.read::<PanelVisibility>().ok()?.visible),
         "BITCALL_DESTROY" => HostRequest::Stop,
-        kind => match Command::read(kind, &payload) {
+        kind => match HostCommand::read(kind, &payload) {
             Some(Ok(command)) => HostRequest::Command(command, id),
             None if id.0.is_none() => return None,
             Some(Err(_)) | None => HostRequest::Unreadable(id),

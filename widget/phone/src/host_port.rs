@@ -1,7 +1,7 @@
 //! What embeds the phone: it asks for things and hears what happens. A frame in a host page
 //! ([`crate::frame_port::FramePort`]) is one; nothing above this interface knows of frames.
 
-use bitcall_wire::host_protocol::{Command, FromPhone, HostEvent, InitPayload};
+use bitcall_wire::host_protocol::{FromPhone, HostCommand, HostEvent, InitPayload};
 
 /// The phone's side of the channel. Everything that is sent before [`HostRequest::Start`] came is dropped.
 pub trait HostPort {
@@ -24,11 +24,11 @@ pub enum HostRequest {
     Start {
         page_origin: String,
         init: InitPayload,
-        id: RequestId,
+        id: CommandId,
     },
-    Command(Command, RequestId),
+    Command(HostCommand, CommandId),
     /// A command that this phone does not know, or with a payload that it cannot read.
-    Unreadable(RequestId),
+    Unreadable(CommandId),
     /// The phone came into view, or went out of it.
     Visible(bool),
     /// End everything: the phone is taken down.
@@ -38,4 +38,4 @@ pub enum HostRequest {
 /// Of a request that is to be answered once, by [`FromPhone::Answer`]. `None` is from before there were answers: refusals
 /// are told by [`FromPhone::Error`].
 #[must_use]
-pub struct RequestId(pub Option<u32>);
+pub struct CommandId(pub Option<u32>);

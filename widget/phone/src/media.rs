@@ -129,9 +129,9 @@ type AgentSender = Rc<dyn Fn(ToAgent)>;
 
 /// Clones share the same media.
 #[derive(Clone)]
-pub struct Media(Rc<Inner>);
+pub struct Media(Rc<MediaShared>);
 
-pub(crate) struct Inner {
+pub(crate) struct MediaShared {
     settings: RefCell<MediaSettings>,
     media_by_call: RefCell<SmallMap<CallId, Rc<CallMedia>>>,
     mutes: RefCell<MuteStates>,
@@ -158,7 +158,7 @@ impl Media {
     /// `on_notice` is never called before this function has returned.
     pub fn new(settings: MediaSettings, on_notice: impl Fn(MediaNotice) + 'static) -> Media {
         let audio = Rc::new(PageAudio::new(settings.speaker.clone()));
-        let media = Media(Rc::new(Inner {
+        let media = Media(Rc::new(MediaShared {
             microphone: Microphone::new(&audio, settings.microphone.clone()),
             speaker: Speaker::new(settings.speaker.clone()),
             tones: Tones::silent(&audio),
@@ -445,7 +445,7 @@ impl Media {
     }
 }
 
-impl Inner {
+impl MediaShared {
     fn call_media(&self, call: &str) -> Option<Rc<CallMedia>> {
         self.media_by_call.borrow().get(call).cloned()
     }

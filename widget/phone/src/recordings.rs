@@ -13,7 +13,7 @@ mod ogg;
 mod recorder;
 pub mod service;
 mod session;
-mod store;
+mod storage;
 mod webm;
 mod zip;
 
@@ -23,7 +23,7 @@ use bitcall_wire::text::readable;
 use serde::{Deserialize, Serialize};
 use web_sys::{AudioNode, MediaStreamTrack};
 
-pub use store::StorageQuota;
+pub use storage::StorageQuota;
 
 use crate::browser::random_id;
 use crate::media::Media;

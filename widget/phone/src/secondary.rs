@@ -55,7 +55,7 @@ pub struct Secondary {
     pub handle: fn(&Rc<App>, UserAction),
     pub(crate) report_calls: fn(&App, CallsToReport),
     pub(crate) start_hold_music: fn(Weak<OutgoingAudio>),
-    pub(crate) update_conference: fn(&Rc<media::Inner>),
+    pub(crate) update_conference: fn(&Rc<media::MediaShared>),
 }
 
 /// The part's only entrance.

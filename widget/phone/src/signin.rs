@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// Username, domain and secret: all that registering needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Credentials {
+pub struct SignInCredentials {
     pub username: String,
     pub domain: String,
     pub secret: RedactedSecret,
@@ -66,11 +66,11 @@ pub fn server_origins(wss: &[String]) -> impl Iterator<Item = String> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InitialSignIn {
     /// Sign in automatically with the stored session.
-    Restore(Credentials),
+    Restore(SignInCredentials),
     /// Sign in automatically with the credentials of the host page.
-    Auto(Credentials),
+    Auto(SignInCredentials),
     /// Show one "Connect" button.
-    Connect(Credentials),
+    Connect(SignInCredentials),
     Form(FormDefaults),
 }
 
@@ -120,10 +120,10 @@ impl FormDefaults {
     }
 
     /// The credentials, if complete.
-    pub fn complete(&self) -> Option<Credentials> {
+    pub fn complete(&self) -> Option<SignInCredentials> {
         let secret = self.secret.clone()?;
         let known = !self.username.is_empty() && !self.domain.is_empty();
-        known.then(|| Credentials { username: self.username.clone(), domain: self.domain.clone(), secret })
+        known.then(|| SignInCredentials { username: self.username.clone(), domain: self.domain.clone(), secret })
     }
 
     fn matches_session(&self, stored: &StoredSession) -> bool {
@@ -146,7 +146,7 @@ pub fn read_form(
     domain: &str,
     password: &str,
     defaults: &FormDefaults,
-) -> Result<Credentials, FormErrors> {
+) -> Result<SignInCredentials, FormErrors> {
     let username = username.trim();
     let username = username.strip_prefix("sip:").unwrap_or(username);
     let (username, domain) = match username.split_once('@') {
@@ -182,13 +182,13 @@ pub fn read_form(
     };
     match secret {
         Some(secret) if errors == FormErrors::default() => {
-            Ok(Credentials { username: username.to_owned(), domain: domain.to_ascii_lowercase(), secret })
+            Ok(SignInCredentials { username: username.to_owned(), domain: domain.to_ascii_lowercase(), secret })
         }
         _ => Err(errors),
     }
 }
 
-impl Credentials {
+impl SignInCredentials {
     /// `username@domain` in lower case: identifies the user on every page.
     pub fn user_key(&self) -> String {
         format!("{}@{}", self.username, self.domain).to_ascii_lowercase()
@@ -226,7 +226,7 @@ fn ha1_of_unknown_realm(ha1: String) -> AccountSecret {
     AccountSecret::Ha1 { ha1s: vec![RealmHa1 { realm: None, algorithm, ha1 }] }
 }
 
-impl From<StoredSession> for Credentials {
+impl From<StoredSession> for SignInCredentials {
     fn from(stored: StoredSession) -> Self {
         Self {
             username: stored.username,

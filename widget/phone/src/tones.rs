@@ -18,7 +18,7 @@ use crate::media::page_audio::PageAudio;
 use patterns::CallTone;
 use synthesizer::PlayingPattern;
 
-pub struct Tones(Rc<Inner>);
+pub struct Tones(Rc<TonesShared>);
 
 /// The tone that is playing, and the timer of its repetition.
 struct ActiveTone {
@@ -27,7 +27,7 @@ struct ActiveTone {
     _clock: BrowserTimer,
 }
 
-struct Inner {
+struct TonesShared {
     audio: Rc<PageAudio>,
     /// The tone for an incoming call.
     incoming: Cell<Option<CallTone>>,
@@ -37,7 +37,7 @@ struct Inner {
 
 impl Tones {
     pub fn silent(audio: &Rc<PageAudio>) -> Tones {
-        Tones(Rc::new(Inner {
+        Tones(Rc::new(TonesShared {
             audio: Rc::clone(audio),
             incoming: Cell::new(None),
             ring_back: Cell::new(false),
@@ -74,7 +74,7 @@ impl Tones {
     }
 }
 
-impl Inner {
+impl TonesShared {
     fn update(self: &Rc<Self>) {
         let target = self.incoming.get().or(self.ring_back.get().then_some(CallTone::Ringback));
         let playing = self.playing.borrow().as_ref().map(|playing| playing.sound);

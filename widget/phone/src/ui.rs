@@ -20,7 +20,7 @@ use crate::recents::RecentCall;
 use crate::recordings::{Playback, Recording, RecordingAction, StorageQuota};
 use crate::secondary::Secondary;
 use crate::selector::{Selector, selector};
-use crate::signin::{Credentials, FormDefaults, FormErrors};
+use crate::signin::{FormDefaults, FormErrors, SignInCredentials};
 use crate::time::LocalClock;
 
 /// A handle to the state of the screens. It is `Copy`, so that every closure can capture it. Copies share
@@ -50,7 +50,7 @@ pub struct UiState {
     pub snapshot: Signal<AgentSnapshot>,
     /// This page's id in the agent's snapshots.
     pub page: Signal<String>,
-    pub signed_in_as: Signal<Option<Credentials>>,
+    pub signed_in_as: Signal<Option<SignInCredentials>>,
 
     pub tab: Signal<Tab>,
     pub secondary: Signal<SecondaryPart>,
@@ -134,7 +134,7 @@ pub enum Screen {
     NotEmbedded,
     Form,
     /// The host page gave complete credentials: one button.
-    Connect(Credentials),
+    Connect(SignInCredentials),
     Phone,
 }
 

@@ -22,7 +22,7 @@ pub mod definition;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-pub use definition::{Command, HostEvent};
+pub use definition::{HostCommand, HostEvent};
 
 use crate::agent_protocol::{CallDirection, CallHeader, UnixMillis};
 use crate::config::{SessionRestore, SignInMode, ThemeStart};

@@ -85,7 +85,7 @@ impl World {
             State::Waiting(waiting) => {
                 // A person corrects what is wrong, or believes so.
                 if self.fate() % 8 == 7 {
-                    commands.push(Command::RetryPreflight);
+                    commands.push(OrderCommand::RetryPreflight);
                 } else {
                     waited = true;
                     self.now = self.now.max(waiting.until());

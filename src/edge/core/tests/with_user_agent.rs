@@ -1,8 +1,8 @@
 //! The phone's own user agent against the edge: both cores in one virtual time, no network.
 
 use bitcall_sip::ua::{
-    Command, Config, Event, Input, InviteOptions, Millis, Output as AgentOutput, RegisterFailureKind, Registration,
-    SipSecret as AgentSecret, TransportId, UserAgent,
+    Command, Event, Input, InviteOptions, Millis, Output as AgentOutput, RegisterFailureKind, Registration,
+    SipSecret as AgentSecret, TransportId, UserAgent, UserAgentConfig,
 };
 
 use super::*;
@@ -33,7 +33,7 @@ impl TestNetwork {
     /// A phone signs in.
     fn enter(&mut self, user: &str, password: &str) -> usize {
         let secret = AgentSecret::Password(password.to_owned());
-        let mut config = Config::new(user, ACME, secret, vec!["wss://acme.test/sip".to_owned()]);
+        let mut config = UserAgentConfig::new(user, ACME, secret, vec!["wss://acme.test/sip".to_owned()]);
         let n = self.agents.len();
         config.instance_id = format!("urn:uuid:00000000-0000-4000-8000-{n:012}");
         let seed = [u8::try_from(n).unwrap() + 1; 32];

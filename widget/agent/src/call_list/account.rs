@@ -172,7 +172,7 @@ impl CallList {
             AccountSecret::Password { password } => ua::SipSecret::Password(password.clone()),
             AccountSecret::Ha1 { ha1s } => ua::SipSecret::Ha1(ha1s.iter().filter_map(sip_ha1).collect()),
         };
-        let mut config = ua::Config::new(&account.username, &account.domain, secret, account.wss.clone());
+        let mut config = ua::UserAgentConfig::new(&account.username, &account.domain, secret, account.wss.clone());
         config.display_name.clone_from(&account.display_name);
         config.instance_id.clone_from(&account.instance_id);
         config.max_sessions = account.max_sessions;

@@ -8,7 +8,7 @@ use bitcall_sip::ua::Millis;
 use bitcall_wire::agent_protocol::{AgentEvent, OtherCalls, ToPage};
 
 use super::CallList;
-use crate::call::{AutoAnswer, Call, Phase};
+use crate::call::{AutoAnswer, Call, CallPhase};
 use crate::pages::PortId;
 
 /// Time for a page to play the tone.
@@ -26,7 +26,7 @@ impl CallList {
         let ringer = self.pages.ringer().map(|page| page.port);
         for index in 0..self.calls.len() {
             let is_alone = self.is_alone(index);
-            let Some(call) = self.calls.get_mut(index).filter(|call| matches!(call.phase, Phase::Incoming { .. }))
+            let Some(call) = self.calls.get_mut(index).filter(|call| matches!(call.phase, CallPhase::Incoming { .. }))
             else {
                 continue;
             };
@@ -49,7 +49,7 @@ impl CallList {
             return;
         };
         if let Some(known) = self.calls.get_mut(index)
-            && matches!((&known.phase, known.auto_answer), (Phase::Incoming { .. }, AutoAnswer::Due(_)))
+            && matches!((&known.phase, known.auto_answer), (CallPhase::Incoming { .. }, AutoAnswer::Due(_)))
         {
             known.auto_answer = AutoAnswer::Done;
             self.answer(port, call, OtherCalls::Hold);

@@ -5,7 +5,7 @@ use bitcall_wire::agent_protocol::{AgentEvent, CallState, MediaError, MediaReply
 
 use super::page_commands::end_cause;
 use super::{CallList, CallListOutput, MEDIA_TIMEOUT_MS};
-use crate::call::{ApplyingAnswer, Call, MakingAnswer, Negotiation, OfferContent, OfferMethod, OfferSent, Phase};
+use crate::call::{ApplyingAnswer, Call, CallPhase, MakingAnswer, Negotiation, OfferContent, OfferMethod, OfferSent};
 use crate::pages::PortId;
 use crate::sdp::codec_in_use;
 
@@ -68,7 +68,7 @@ impl CallList {
         call.negotiation = Negotiation::OfferSent(OfferSent { content });
         let dialog = call.dialog.clone();
         match &mut call.phase {
-            Phase::Dialing(dialing) => {
+            CallPhase::Dialing(dialing) => {
                 dialing.placed = true;
                 let target = call.target.clone();
                 let caller_id = call.requested_caller_id.clone();
@@ -117,7 +117,7 @@ impl CallList {
             return;
         }
         let dialog = call.dialog.clone();
-        if !matches!(call.phase, Phase::Answering { .. }) {
+        if !matches!(call.phase, CallPhase::Answering { .. }) {
             return self.command(Command::AnswerOffer { call: dialog, sdp });
         }
         let snapshot = call.snapshot();
@@ -152,7 +152,7 @@ impl CallList {
         let Some(call) = self.calls.get_mut(index) else {
             return;
         };
-        if matches!(call.phase, Phase::Dialing(_)) {
+        if matches!(call.phase, CallPhase::Dialing(_)) {
             let text = match failure {
                 Some((port, error, message)) => {
                     self.refuse(port, error_code(error), message);
@@ -176,7 +176,7 @@ impl CallList {
             return self.drop_replacement(index, now);
         }
         let dialog = call.dialog.clone();
-        if !matches!(call.phase, Phase::Answering { .. }) {
+        if !matches!(call.phase, CallPhase::Answering { .. }) {
             self.log(&format!("{dialog}: {message}"));
             return self.command(Command::RefuseOffer { call: dialog, status: 488 });
         }

@@ -8,7 +8,7 @@ use bitcall_wire::agent_protocol::{
 use bitcall_wire::{call_headers, number};
 
 use super::CallList;
-use crate::call::{Call, MakingAnswer, Negotiation, OfferContent, Owner, Phase};
+use crate::call::{Call, CallPhase, MakingAnswer, Negotiation, OfferContent, Owner};
 use crate::pages::PortId;
 
 /// A second call to the same target within this time is a double click.
@@ -90,7 +90,7 @@ impl CallList {
         let Some(call) = self.calls.get_mut(index) else {
             return;
         };
-        let Phase::Incoming { offer } = &call.phase else {
+        let CallPhase::Incoming { offer } = &call.phase else {
             // A second click.
             if !call.owner.is(&page) {
                 self.refuse(port, "NOT_RINGING", "This call does not ring any more.");
@@ -99,7 +99,7 @@ impl CallList {
         };
         let offer = offer.clone();
         call.negotiation = Negotiation::MakingAnswer(MakingAnswer { request: None, offer: offer.clone(), held: false });
-        call.phase = Phase::Answering { offer };
+        call.phase = CallPhase::Answering { offer };
         call.owner = Owner::Page(page);
         if others == OtherCalls::End {
             call.ends = others_in_progress;
@@ -131,7 +131,7 @@ impl CallList {
         let Some(index) = self.find(call) else {
             return self.refuse_unknown_call(port, call);
         };
-        if self.calls.get(index).is_none_or(|call| !matches!(call.phase, Phase::Incoming { .. })) {
+        if self.calls.get(index).is_none_or(|call| !matches!(call.phase, CallPhase::Incoming { .. })) {
             return self.hang_up_call(index, now);
         }
         let status = self.decline_status();
@@ -158,7 +158,9 @@ impl CallList {
         };
         let cause = match call.phase {
             _ if call.answered_at.is_some() => end_cause("Hung up", None),
-            Phase::Incoming { .. } | Phase::Answering { .. } => end_cause("Declined", Some(self.decline_status())),
+            CallPhase::Incoming { .. } | CallPhase::Answering { .. } => {
+                end_cause("Declined", Some(self.decline_status()))
+            }
             _ => end_cause("Cancelled", call.is_placed().then_some(487)),
         };
         self.hang_up_dialogs(index);
@@ -171,7 +173,7 @@ impl CallList {
         let Some(call) = self.calls.get(index).filter(|call| !call.is_ended()) else {
             return;
         };
-        if !matches!(call.phase, Phase::Incoming { .. } | Phase::Answering { .. }) {
+        if !matches!(call.phase, CallPhase::Incoming { .. } | CallPhase::Answering { .. }) {
             return self.hang_up_call(index, now);
         }
         let call = call.dialog.clone();
@@ -220,7 +222,7 @@ impl CallList {
         let Some(known) = self.calls.get(index) else {
             return;
         };
-        let is_early = matches!(&known.phase, Phase::Dialing(dialing) if dialing.early.is_some());
+        let is_early = matches!(&known.phase, CallPhase::Dialing(dialing) if dialing.early.is_some());
         if !known.is_active() && !is_early {
             return self.refuse(port, "NOT_ACTIVE", "Digits need a call that is up.");
         }

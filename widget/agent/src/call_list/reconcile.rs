@@ -14,7 +14,7 @@ use bitcall_sip::ua::Millis;
 use bitcall_wire::agent_protocol::HoldState;
 
 use super::CallList;
-use crate::call::{Call, Owner, Phase, Voice};
+use crate::call::{Call, CallPhase, Owner, Voice};
 use crate::pages::PortId;
 
 /// A page that does not confirm that it has closed a call's voice is taken to be gone.
@@ -32,7 +32,7 @@ impl CallList {
         let mut speakers = match talking {
             Some(talking) => talking,
             None => {
-                self.latest(|call| matches!(call.phase, Phase::Dialing(_)) && may_speak(call)).into_iter().collect()
+                self.latest(|call| matches!(call.phase, CallPhase::Dialing(_)) && may_speak(call)).into_iter().collect()
             }
         };
         speakers.retain(|index| self.calls.get(*index).is_some_and(may_speak));

@@ -8,7 +8,7 @@ use bitcall_wire::text::readable;
 use super::transfer::HANDED_OVER_TIMEOUT_MS;
 use super::user_agent_events::with_readable_name;
 use super::{CallList, MEDIA_TIMEOUT_MS};
-use crate::call::{Call, MakingAnswer, Negotiation, Owner, Phase, Referral, Referrer, ReplacedBy};
+use crate::call::{Call, CallPhase, MakingAnswer, Negotiation, Owner, Referral, Referrer, ReplacedBy};
 use crate::pages::PortId;
 use crate::sdp;
 
@@ -193,7 +193,7 @@ impl CallList {
         if let Some(cause) = replaced_by.present_ended {
             return self.end(index, cause, now);
         }
-        if matches!(call.phase, Phase::Dialing(_)) {
+        if matches!(call.phase, CallPhase::Dialing(_)) {
             call.negotiation = replaced_by.present;
             return;
         }

@@ -6,7 +6,7 @@ use bitcall_wire::number;
 
 use super::CallList;
 use super::page_commands::end_cause;
-use crate::call::{Call, Destination, Holding, Phase, Referral, Transfer, TransferRequest};
+use crate::call::{Call, CallPhase, Destination, Holding, Referral, Transfer, TransferRequest};
 use crate::pages::PortId;
 
 /// Time for the far end to be put on hold. Then the REFER is sent nevertheless.
@@ -33,9 +33,9 @@ impl CallList {
         };
         let target = other.number.clone();
         match &other.phase {
-            Phase::Active => self.start_transfer(port, call, &target, Destination::Call(to.to_owned()), now),
+            CallPhase::Active => self.start_transfer(port, call, &target, Destination::Call(to.to_owned()), now),
             // Nobody can be put in the place of a call that is not up: the number is called.
-            Phase::Dialing(_) => {
+            CallPhase::Dialing(_) => {
                 let address = Destination::Address(other.target.clone());
                 self.start_transfer(port, call, &target, address, now);
                 if self.find(call).and_then(|index| self.calls.get(index)).is_some_and(|call| call.transfer.is_some()) {

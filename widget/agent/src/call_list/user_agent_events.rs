@@ -10,7 +10,9 @@ use bitcall_wire::text::readable;
 use super::CallList;
 use super::page_commands::end_cause;
 use super::transfer::TRANSFERRED;
-use crate::call::{Call, MakingAnswer, Negotiation, OfferContent, OfferSent, Phase, PickUp, ReplacedBy, Replacement};
+use crate::call::{
+    Call, CallPhase, MakingAnswer, Negotiation, OfferContent, OfferSent, PickUp, ReplacedBy, Replacement,
+};
 use crate::sdp::{self, TransportIdentity};
 
 impl CallList {
@@ -40,7 +42,7 @@ impl CallList {
                 let mut call = Call::incoming(call, from.number, from.display_name, None.into(), now);
                 call.diverted_from = diverted_from.map(with_readable_name);
                 let cause = end_cause(LINES_BUSY, Some(486));
-                call.phase = Phase::Ended { cause: cause.clone() };
+                call.phase = CallPhase::Ended { cause: cause.clone() };
                 self.notify_all(&AgentEvent::CallMissed { call: call.snapshot(), cause });
             }
             ua::Event::Progress { call, status, sdp, .. } => self.progress(&call, status, sdp),
@@ -143,7 +145,7 @@ impl CallList {
             return;
         };
         let is_described = call.connection.is_described() && !call.is_being_replaced();
-        let Phase::Dialing(dialing) = &mut call.phase else {
+        let CallPhase::Dialing(dialing) = &mut call.phase else {
             return;
         };
         dialing.rings |= status == 180;
@@ -177,8 +179,8 @@ impl CallList {
             }
             return;
         }
-        let early = match std::mem::replace(&mut call.phase, Phase::Active) {
-            Phase::Dialing(dialing) => dialing.early,
+        let early = match std::mem::replace(&mut call.phase, CallPhase::Active) {
+            CallPhase::Dialing(dialing) => dialing.early,
             _ => None,
         };
         call.answered_at = Some(now);

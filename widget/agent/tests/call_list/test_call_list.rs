@@ -274,7 +274,7 @@ impl TestCallList {
             .collect()
     }
 
-    pub fn started_configs(&self) -> Vec<ua::Config> {
+    pub fn started_configs(&self) -> Vec<ua::UserAgentConfig> {
         self.out
             .iter()
             .filter_map(|out| match out {

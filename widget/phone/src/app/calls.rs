@@ -19,7 +19,7 @@ use super::App;
 use super::call_reports::LastReport;
 use super::sign_in::recents_name;
 use crate::browser::{BrowserTimer, debug};
-use crate::host_port::RequestId;
+use crate::host_port::CommandId;
 use crate::notified_calls::NotifiedCalls;
 use crate::page;
 use crate::recents::{self, RecentCall};
@@ -47,7 +47,7 @@ pub(super) struct Calls {
 /// A `call()` of the host that waits for the registration.
 struct PendingCall {
     call: CallRequest,
-    id: RequestId,
+    id: CommandId,
     _timeout: BrowserTimer,
 }
 
@@ -137,7 +137,7 @@ impl App {
     }
 
     /// `call()` by the host page.
-    pub(super) fn host_call(self: &Rc<Self>, call: CallRequest, id: RequestId) {
+    pub(super) fn host_call(self: &Rc<Self>, call: CallRequest, id: CommandId) {
         let ui = self.ui;
         let dialled = match number::dialled(&call.number) {
             Ok(dialled) => dialled,

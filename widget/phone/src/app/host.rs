@@ -5,12 +5,12 @@ use std::rc::Rc;
 use bitcall_wire::agent_protocol::{RecordingCommand, RegistrationStatus};
 use bitcall_wire::host_protocol::definition::code;
 use bitcall_wire::host_protocol::{
-    Answer, Command, EmptyPayload, FromPhone, HostEvent, InitPayload, LauncherBadge, PhoneError, PhoneState,
+    Answer, EmptyPayload, FromPhone, HostCommand, HostEvent, InitPayload, LauncherBadge, PhoneError, PhoneState,
 };
 use sycamore::reactive::create_effect;
 
 use super::App;
-use crate::host_port::{HostRequest, RequestId};
+use crate::host_port::{CommandId, HostRequest};
 use crate::page;
 use crate::recordings;
 use crate::runtime_config;
@@ -35,33 +35,33 @@ impl App {
         }
     }
 
-    fn carry_out(self: &Rc<Self>, command: Command, id: RequestId) {
+    fn carry_out(self: &Rc<Self>, command: HostCommand, id: CommandId) {
         match command {
-            Command::Call(call) => self.host_call(call, id),
-            Command::Dial(dial) => {
+            HostCommand::Call(call) => self.host_call(call, id),
+            HostCommand::Dial(dial) => {
                 self.ui.number.set(dial.number.trim().to_owned());
                 self.ui.number_error.set(None);
                 self.ui.tab.set(Tab::Keypad);
                 self.tell(&FromPhone::Show(EmptyPayload {}));
                 self.answer(id, Ok(()));
             }
-            Command::HangUp(which) => {
+            HostCommand::HangUp(which) => {
                 let result = self.host_hang_up(which.call_id);
                 self.answer(id, result);
             }
-            Command::StartRecording(which) => {
+            HostCommand::StartRecording(which) => {
                 let result = self.host_record(which.call_id.as_deref(), recordings::start());
                 self.answer(id, result);
             }
-            Command::PauseRecording(which) => {
+            HostCommand::PauseRecording(which) => {
                 let result = self.host_record(which.call_id.as_deref(), RecordingCommand::Pause);
                 self.answer(id, result);
             }
-            Command::StopRecording(which) => {
+            HostCommand::StopRecording(which) => {
                 let result = self.host_record(which.call_id.as_deref(), RecordingCommand::Stop);
                 self.answer(id, result);
             }
-            Command::Transfer(transfer) => {
+            HostCommand::Transfer(transfer) => {
                 let result = self.host_transfer(&transfer.target, transfer.call_id.as_deref());
                 self.answer(id, result);
             }
@@ -69,7 +69,7 @@ impl App {
     }
 
     /// Asks the server for the tenant's configuration. Until it has answered, the host gets nothing.
-    fn start_for(self: &Rc<Self>, page_origin: String, init: InitPayload, id: RequestId) {
+    fn start_for(self: &Rc<Self>, page_origin: String, init: InitPayload, id: CommandId) {
         let app = Rc::clone(self);
         wasm_bindgen_futures::spawn_local(async move {
             let answer = runtime_config::request(&page_origin, false).await;
@@ -96,7 +96,7 @@ impl App {
     }
 
     /// Every request with an id is answered once.
-    pub(super) fn answer(&self, RequestId(id): RequestId, result: Result<(), PhoneError>) {
+    pub(super) fn answer(&self, CommandId(id): CommandId, result: Result<(), PhoneError>) {
         match (id, result) {
             (Some(id), result) => self.tell(&FromPhone::Answer(Answer { id, error: result.err() })),
             (None, Err(error)) => self.tell(&FromPhone::Error(error)),

@@ -11,11 +11,11 @@ use bitcall_wire::host_protocol::{FromPhone, HostOptions, InitPayload, PhoneErro
 use super::call_reports::CallsToReport;
 use super::{App, MICROPHONE_KEY, SPEAKER_KEY, THEME_KEY, apply_accent};
 use crate::agent_client::AgentClient;
-use crate::host_port::{HostRequest, RequestId};
+use crate::host_port::{CommandId, HostRequest};
 use crate::media::{self, Media};
 use crate::page;
 use crate::runtime_config::{self, PhoneStart};
-use crate::signin::Credentials;
+use crate::signin::SignInCredentials;
 use crate::storage::TenantStorage;
 use crate::ui::{Screen, is_engaged};
 
@@ -34,7 +34,7 @@ pub(super) struct Session {
     /// state.
     pub(super) signed_in: Cell<bool>,
     /// Credentials of the host page, to try when the restored session is refused.
-    pub(super) fallback: RefCell<Option<Credentials>>,
+    pub(super) fallback: RefCell<Option<SignInCredentials>>,
     /// Why there is no registration, as the host was told last.
     reported_failure: Cell<Option<RegistrationFailureCode>>,
     /// The server no longer admits the page. The phone stops when its calls are over.
@@ -62,7 +62,7 @@ impl App {
         start: PhoneStart,
         init: InitPayload,
         page_origin: String,
-        id: RequestId,
+        id: CommandId,
     ) {
         let InitPayload { host, calls } = init;
         let config = Rc::new(start.config);
@@ -130,7 +130,7 @@ impl App {
 
     /// Name in the tenant's storage of what the person who is signed in has of this kind.
     pub(super) fn name_of(&self, kind: &str) -> Option<String> {
-        let who = self.ui.signed_in_as.with_untracked(|who| who.as_ref().map(Credentials::user_key))?;
+        let who = self.ui.signed_in_as.with_untracked(|who| who.as_ref().map(SignInCredentials::user_key))?;
         Some(format!("{kind}:{who}"))
     }
 

@@ -14,8 +14,8 @@ use crate::browser;
 use crate::page;
 use crate::recents::RecentCall;
 use crate::signin::{
-    Credentials, FormDefaults, FormErrors, InitialSignIn, StoredSession, initial_sign_in, may_mean_outdated_session,
-    read_form, server_origins,
+    FormDefaults, FormErrors, InitialSignIn, SignInCredentials, StoredSession, initial_sign_in,
+    may_mean_outdated_session, read_form, server_origins,
 };
 use crate::ui::{Screen, Tab, focused_call, is_engaged};
 
@@ -215,7 +215,7 @@ impl App {
         self.account_of(self.ui.signed_in_as.get_clone_untracked()?)
     }
 
-    fn account_of(&self, credentials: Credentials) -> Option<SipAccount> {
+    fn account_of(&self, credentials: SignInCredentials) -> Option<SipAccount> {
         self.with_tenant(|tenant| SipAccount {
             username: credentials.username,
             domain: credentials.domain,
@@ -230,9 +230,9 @@ impl App {
         })
     }
 
-    fn sign_in(self: &Rc<Self>, credentials: Credentials) {
+    fn sign_in(self: &Rc<Self>, credentials: SignInCredentials) {
         let key = credentials.user_key();
-        let present = self.ui.signed_in_as.with_untracked(|who| who.as_ref().map(Credentials::user_key));
+        let present = self.ui.signed_in_as.with_untracked(|who| who.as_ref().map(SignInCredentials::user_key));
         // Of an account that is registered the secret is known already; the password may be mistyped.
         if present.as_ref() != Some(&key) || !self.is_registered() {
             self.ui.signed_in_as.set(Some(credentials.clone()));
@@ -492,7 +492,7 @@ impl App {
         form.busy.set(false);
     }
 
-    fn host_credentials(&self) -> Option<Credentials> {
+    fn host_credentials(&self) -> Option<SignInCredentials> {
         self.with_tenant(|tenant| FormDefaults::from_host(&tenant.config, &tenant.host.sip).complete()).flatten()
     }
 

@@ -6,18 +6,18 @@ use std::rc::{Rc, Weak};
 use bitcall_wire::agent_protocol::{CallId, CallSnapshot};
 
 use super::digit_queue::{DigitQueue, Line, NextDigit};
-use super::{Inner, MediaNotice};
+use super::{MediaNotice, MediaShared};
 use crate::browser::{BrowserTimer, monotonic_ms};
 
 pub struct CallDigits {
     call: CallId,
-    media: Weak<Inner>,
+    media: Weak<MediaShared>,
     queue: RefCell<DigitQueue>,
     timer: RefCell<Option<BrowserTimer>>,
 }
 
 impl CallDigits {
-    pub fn new(call: &str, media: Weak<Inner>) -> Rc<CallDigits> {
+    pub fn new(call: &str, media: Weak<MediaShared>) -> Rc<CallDigits> {
         Rc::new(CallDigits { call: call.to_owned(), media, queue: RefCell::default(), timer: RefCell::default() })
     }
 

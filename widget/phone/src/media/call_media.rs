@@ -20,7 +20,7 @@ use super::outgoing_audio::OutgoingAudio;
 use super::peer_connection::{PeerConnection, other_error};
 use super::prepared_offer::PreparedOffer;
 use super::sdp::{RejectedSections, RemoteDescription};
-use super::{Inner, MediaNotice, stats};
+use super::{MediaNotice, MediaShared, stats};
 use crate::browser::mark;
 use crate::recordings::{RecordedSound, RecordingSources};
 
@@ -34,7 +34,7 @@ enum MediaTask {
 
 pub struct CallMedia {
     call: CallId,
-    media: Weak<Inner>,
+    media: Weak<MediaShared>,
     /// The connection that has the sound.
     connection: RefCell<Option<Rc<PeerConnection>>>,
     /// Has answered an offer of another endpoint, and takes over when it is connected.
@@ -68,7 +68,7 @@ struct Withdrawable {
 
 impl CallMedia {
     /// Neither muted nor with the voice.
-    pub fn new(call: &str, media: Weak<Inner>) -> Rc<CallMedia> {
+    pub fn new(call: &str, media: Weak<MediaShared>) -> Rc<CallMedia> {
         Rc::new(CallMedia {
             call: call.to_owned(),
             outgoing: OutgoingAudio::new(call, Weak::clone(&media)),
@@ -472,7 +472,7 @@ impl CallMedia {
     /// the microphone can be opened while the call is set up. Otherwise the permission prompt comes first.
     /// Until then browsers replace host addresses by `.local` names, which SIP servers cannot resolve; Firefox
     /// until the microphone is open.
-    async fn microphone_ready(&self, media: &Rc<Inner>) -> Result<bool, MediaFailure> {
+    async fn microphone_ready(&self, media: &Rc<MediaShared>) -> Result<bool, MediaFailure> {
         if self.has_microphone() {
             return Ok(true);
         }
@@ -485,7 +485,7 @@ impl CallMedia {
 
     /// Attaches the microphone; in the background when `later`. What is sent may have changed while the description
     /// was made, so the senders are updated in any case.
-    async fn attach_microphone(self: &Rc<Self>, media: &Rc<Inner>, later: bool) -> Result<(), MediaFailure> {
+    async fn attach_microphone(self: &Rc<Self>, media: &Rc<MediaShared>, later: bool) -> Result<(), MediaFailure> {
         if self.has_microphone() {
             self.outgoing.update_senders();
             return Ok(());
@@ -506,7 +506,7 @@ impl CallMedia {
         Ok(())
     }
 
-    async fn open_microphone(self: &Rc<Self>, media: &Rc<Inner>) -> Result<(), MediaFailure> {
+    async fn open_microphone(self: &Rc<Self>, media: &Rc<MediaShared>) -> Result<(), MediaFailure> {
         let microphone = media.microphone.open().await?;
         media.tones.update();
         if self.closed.get() {

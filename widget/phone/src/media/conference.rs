@@ -14,7 +14,7 @@ use bitcall_wire::agent_protocol::{AgentSnapshot, CallId};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{AudioContext, AudioNode, MediaStream, MediaStreamAudioSourceNode};
 
-use super::Inner;
+use super::MediaShared;
 use super::call_media::CallMedia;
 use crate::browser::sleep;
 use crate::secondary;
@@ -71,7 +71,7 @@ impl Conference {
     }
 }
 
-impl Inner {
+impl MediaShared {
     pub(super) fn apply_parties(self: &Rc<Self>, snapshot: &AgentSnapshot, page: &str) {
         let parties = parties(snapshot, page);
         let mut conference = self.conference.borrow_mut();
@@ -97,8 +97,8 @@ impl Inner {
     }
 }
 
-/// See [`Inner::update_conference`].
-pub fn update_conference(inner: &Rc<Inner>) {
+/// See [`MediaShared::update_conference`].
+pub fn update_conference(inner: &Rc<MediaShared>) {
     let parties = inner.conference.borrow().parties.clone();
     inner.conference.borrow_mut().is_in_use = !parties.is_empty();
     let all: Vec<Rc<CallMedia>> = inner.media_by_call.borrow().values().cloned().collect();
@@ -136,7 +136,7 @@ pub fn update_conference(inner: &Rc<Inner>) {
 }
 
 /// A page that was reloaded may have to wait before it can mix.
-fn await_context(inner: &Rc<Inner>) {
+fn await_context(inner: &Rc<MediaShared>) {
     if std::mem::replace(&mut inner.conference.borrow_mut().awaits_context, true) {
         return;
     }

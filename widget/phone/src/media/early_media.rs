@@ -6,7 +6,7 @@ use std::rc::Rc;
 use bitcall_wire::agent_protocol::{AgentSnapshot, CallSnapshot};
 use wasm_bindgen_futures::spawn_local;
 
-use super::Inner;
+use super::MediaShared;
 use crate::browser::{BrowserTimer, window};
 use crate::tones::ring_back::{self, EarlyMedia};
 
@@ -19,7 +19,7 @@ pub struct EarlyMediaWatch {
     _timer: BrowserTimer,
 }
 
-impl Inner {
+impl MediaShared {
     /// Starts, continues or ends the watch.
     pub(super) fn watch_early_media(self: &Rc<Self>, snapshot: &AgentSnapshot, page: &str) {
         let call = ring_back::watched_call(snapshot, page);

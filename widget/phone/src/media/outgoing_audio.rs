@@ -13,7 +13,7 @@ use web_sys::{AudioBuffer, AudioContext, AudioNode, MediaStreamTrack};
 
 use super::mix::Mix;
 use super::peer_connection::PeerConnection;
-use super::{Inner, MediaNotice};
+use super::{MediaNotice, MediaShared};
 use crate::browser::{EventListener, sleep};
 use crate::recordings::RecordedSound;
 use crate::secondary;
@@ -23,7 +23,7 @@ const SILENCED_TRACK_TIMEOUT_MS: i32 = 1_500;
 
 pub struct OutgoingAudio {
     call: CallId,
-    media: Weak<Inner>,
+    media: Weak<MediaShared>,
     microphone: RefCell<Option<OwnTrack>>,
     /// Is sent in place of the microphone.
     mix: RefCell<Option<Mix>>,
@@ -49,7 +49,7 @@ impl Drop for OwnTrack {
 
 impl OutgoingAudio {
     /// Without a microphone; neither muted nor with the voice.
-    pub fn new(call: &str, media: Weak<Inner>) -> Rc<OutgoingAudio> {
+    pub fn new(call: &str, media: Weak<MediaShared>) -> Rc<OutgoingAudio> {
         Rc::new(OutgoingAudio {
             call: call.to_owned(),
             media,

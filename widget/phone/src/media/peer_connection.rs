@@ -24,12 +24,12 @@ use super::ice_gathering::IceGathering;
 use super::microphone::MediaFailure;
 use super::sdp::{AgreedForm, ConnectionForm, RemoteDescription};
 use super::speaker::ignore_rejection;
-use super::{Inner, codecs, sdp};
+use super::{MediaShared, codecs, sdp};
 use crate::browser::{EventListener, object};
 
 pub struct PeerConnection {
     peer: RtcPeerConnection,
-    media: Rc<Inner>,
+    media: Rc<MediaShared>,
     has_servers: bool,
     transceiver: RefCell<Option<RtcRtpTransceiver>>,
     /// Of the far end, from its last description.
@@ -55,7 +55,7 @@ struct Agreed {
 
 impl PeerConnection {
     /// The far end is not audible until [`Self::set_audible`].
-    pub fn new(media: &Rc<Inner>) -> Result<PeerConnection, JsValue> {
+    pub fn new(media: &Rc<MediaShared>) -> Result<PeerConnection, JsValue> {
         let has_servers = !media.settings.borrow().ice_servers.is_empty();
         let peer = media.take_peer()?;
         let stream = Rc::new(RefCell::new(None));

@@ -16,7 +16,7 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::RtcPeerConnection;
 
 use super::peer_connection::{self, PeerConnection};
-use super::{Inner, sdp};
+use super::{MediaShared, sdp};
 use crate::browser::{BrowserTimer, Completion, mark};
 use crate::page;
 
@@ -123,7 +123,7 @@ impl OfferCache {
     }
 }
 
-impl Inner {
+impl MediaShared {
     /// Prepares what `cause` calls for, unless it exists. The first connection of a page takes ten times as
     /// long as any later one, so one is created and closed while the page is idle.
     pub(super) fn prepare_for_call(self: &Rc<Self>, cause: PrepareReason) {
@@ -188,7 +188,7 @@ impl Inner {
     }
 }
 
-async fn make_offer(inner: Rc<Inner>, age: OfferAge) {
+async fn make_offer(inner: Rc<MediaShared>, age: OfferAge) {
     let ready = inner.microphone.opens_without_prompt().await;
     // Meanwhile the call may have been placed, or the network changed.
     if inner.offer_cache.age.get() != age {
@@ -216,7 +216,7 @@ async fn make_offer(inner: Rc<Inner>, age: OfferAge) {
 }
 
 /// Creates and closes a first connection.
-async fn warm_up(inner: Weak<Inner>) {
+async fn warm_up(inner: Weak<MediaShared>) {
     let Some(inner) = inner.upgrade() else { return };
     inner.offer_cache.warm_up_timer.take();
     inner.offer_cache.is_warm.set(true);

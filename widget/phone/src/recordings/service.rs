@@ -11,8 +11,8 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{AudioContext, Blob, HtmlAnchorElement, HtmlAudioElement, Url};
 
 use super::recorder::{BEEP_INTERVAL_MS, Recorder, beep};
-use super::session::{self, Session};
-use super::store::{self, Store};
+use super::session::{self, RecordingSession};
+use super::storage::{self, RecordingStorage};
 use super::webm::WebmReader;
 use super::{
     LOW_LEFT_BYTES, MIN_LEFT_BYTES, Playback, Recording, RecordingAction, RecordingContext, RecordingService,
@@ -230,9 +230,9 @@ impl Service {
         let store = self.store().await.ok_or(Failure::Broken)?;
         self.check_room().await?;
         // The browser may ask the person first.
-        spawn_local(store::keep());
+        spawn_local(storage::keep());
         let context = self.around.media.running_context().await.ok_or(Failure::Unsupported)?;
-        let mut session = Session::open(&store, fresh).await?;
+        let mut session = RecordingSession::open(&store, fresh).await?;
         if run.is_stopped.get() {
             return Ok(());
         }
@@ -257,11 +257,11 @@ impl Service {
         written.and(if run.is_stopped.get() { Ok(()) } else { Err(Failure::Broken) })
     }
 
-    async fn write(&self, session: &mut Session, recorder: &Recorder) -> Result<(), Failure> {
+    async fn write(&self, session: &mut RecordingSession, recorder: &Recorder) -> Result<(), Failure> {
         let mut reader = WebmReader::default();
         let mut pieces = 0;
         while let Some(piece) = recorder.next().await {
-            let items = reader.read(&store::bytes(&piece).await?).map_err(|_| Failure::Broken)?;
+            let items = reader.read(&storage::bytes(&piece).await?).map_err(|_| Failure::Broken)?;
             session.write(items).await?;
             pieces += 1;
             if pieces % ROOM_CHECK_PIECES == 0 {
@@ -273,7 +273,7 @@ impl Service {
 
     /// Also tells the person when it is getting short.
     async fn check_room(&self) -> Result<(), Failure> {
-        let Some(room) = store::room().await else { return Ok(()) };
+        let Some(room) = storage::room().await else { return Ok(()) };
         if room.left() < MIN_LEFT_BYTES {
             return Err(Failure::NoRoom);
         }
@@ -315,7 +315,7 @@ impl Service {
         spawn_local(async move {
             if let Some(store) = this.store().await
                 && let Some(recording) = session::known(&store, &id).await
-                && let Ok(session) = Session::open(&store, recording).await
+                && let Ok(session) = RecordingSession::open(&store, recording).await
             {
                 let _ = session.finish(page::unix_now_ms()).await;
             }
@@ -331,8 +331,8 @@ impl Service {
         self.around.media.recording_sources(call)
     }
 
-    async fn store(&self) -> Option<Store> {
-        Some(Store::open(&(self.around.namespace)()?).await)
+    async fn store(&self) -> Option<RecordingStorage> {
+        Some(RecordingStorage::open(&(self.around.namespace)()?).await)
     }
 }
 
@@ -353,7 +353,7 @@ impl Service {
                 .with_untracked(|snapshot| snapshot.calls.iter().any(|call| call.recording.id() == Some(id.as_str())));
             if !recording.is_over
                 && !is_paused
-                && let Some(session) = Session::try_open(&store, &id).await
+                && let Some(session) = RecordingSession::try_open(&store, &id).await
             {
                 recording = session.recording.clone();
                 recording.is_over = true;
@@ -370,7 +370,7 @@ impl Service {
             }
         }
         list.sort_by_key(|recording| std::cmp::Reverse(recording.started_at));
-        let room = store::room().await;
+        let room = storage::room().await;
         if self.loads.get() == this_load {
             ui.recordings.set(list);
             ui.recording_quota.set(room);
@@ -425,7 +425,7 @@ async fn checksum(file: &Blob) -> Result<u32, JsValue> {
     let (mut sum, mut place) = (0, 0_i32);
     loop {
         let piece = file.slice_with_i32_and_i32(place, place.saturating_add(PIECE))?;
-        let bytes = store::bytes(&piece).await?;
+        let bytes = storage::bytes(&piece).await?;
         if bytes.is_empty() {
             return Ok(sum);
         }

@@ -7,7 +7,7 @@ use web_sys::{Blob, BlobPropertyBag};
 
 use super::Recording;
 use super::ogg::{self, OggStream};
-use super::store::{self, Store};
+use super::storage::{self, RecordingStorage};
 use super::webm::Item;
 use crate::agent_client::web_lock::{TryAcquire, WebLock};
 use crate::browser::Completion;
@@ -19,8 +19,8 @@ const KNOWN: &str = "recording.json";
 const PART_BYTES: usize = 48 << 10;
 const TYPE: &str = "audio/ogg; codecs=opus";
 
-pub struct Session {
-    store: Store,
+pub struct RecordingSession {
+    store: RecordingStorage,
     pub recording: Recording,
     stream: Option<OggStream>,
     part: u32,
@@ -29,9 +29,9 @@ pub struct Session {
     _lock: Option<WebLock>,
 }
 
-impl Session {
+impl RecordingSession {
     /// Goes on with the recording if there is one with the id of `fresh`. Waits for a page that still writes to it.
-    pub async fn open(store: &Store, fresh: Recording) -> Result<Session, JsValue> {
+    pub async fn open(store: &RecordingStorage, fresh: Recording) -> Result<RecordingSession, JsValue> {
         let held = Completion::pending();
         let lock = WebLock::acquire(&lock_name(&fresh.id), {
             let held = held.clone();
@@ -42,34 +42,38 @@ impl Session {
             held.wait().await;
         }
         if let Some(recording) = known(store, &fresh.id).await {
-            return Session::resume(store, recording, lock).await;
+            return RecordingSession::resume(store, recording, lock).await;
         }
         let (stream, part, written) = (None, 0, Vec::new());
-        let session = Session { store: store.clone(), recording: fresh, stream, part, written, _lock: lock };
+        let session = RecordingSession { store: store.clone(), recording: fresh, stream, part, written, _lock: lock };
         session.save().await?;
         Ok(session)
     }
 
     /// `None` where there is no such recording, or a page writes to it.
-    pub async fn try_open(store: &Store, id: &str) -> Option<Session> {
+    pub async fn try_open(store: &RecordingStorage, id: &str) -> Option<RecordingSession> {
         let lock = match WebLock::try_acquire(&lock_name(id)).await {
             TryAcquire::Acquired(lock) => Some(lock),
             TryAcquire::Unavailable => return None,
             TryAcquire::Unsupported => None,
         };
-        Session::resume(store, known(store, id).await?, lock).await.ok()
+        RecordingSession::resume(store, known(store, id).await?, lock).await.ok()
     }
 
-    async fn resume(store: &Store, mut recording: Recording, lock: Option<WebLock>) -> Result<Session, JsValue> {
+    async fn resume(
+        store: &RecordingStorage,
+        mut recording: Recording,
+        lock: Option<WebLock>,
+    ) -> Result<RecordingSession, JsValue> {
         let parts = parts(store, &recording.id).await;
         let (mut stream, mut part, mut written) = (None, 0, Vec::new());
         let first = match parts.first() {
-            Some(first) => store::bytes(first).await?,
+            Some(first) => storage::bytes(first).await?,
             None => Vec::new(),
         };
         // The last one may be empty: a file is there before it has its content.
         for (place, last) in parts.iter().enumerate().rev() {
-            written = store::bytes(last).await?;
+            written = storage::bytes(last).await?;
             if let Some((resumed, end)) = OggStream::resume(&first, &written) {
                 stream = Some(resumed);
                 part = u32::try_from(place).unwrap_or(u32::MAX);
@@ -79,7 +83,7 @@ impl Session {
                 break;
             }
         }
-        Ok(Session { store: store.clone(), recording, stream, part, written, _lock: lock })
+        Ok(RecordingSession { store: store.clone(), recording, stream, part, written, _lock: lock })
     }
 
     pub async fn write(&mut self, items: Vec<Item>) -> Result<(), JsValue> {
@@ -136,22 +140,22 @@ impl Session {
 }
 
 /// What is known of a recording.
-pub async fn known(store: &Store, id: &str) -> Option<Recording> {
-    let text = store::bytes(&store.get(id, KNOWN).await?).await.ok()?;
+pub async fn known(store: &RecordingStorage, id: &str) -> Option<Recording> {
+    let text = storage::bytes(&store.get(id, KNOWN).await?).await.ok()?;
     value::from_js(&JSON::parse(&String::from_utf8(text).ok()?).ok()?).ok()
 }
 
-pub async fn rename(store: &Store, id: &str, name: String) -> Result<(), JsValue> {
-    let Some(mut session) = Session::try_open(store, id).await else { return Ok(()) };
+pub async fn rename(store: &RecordingStorage, id: &str, name: String) -> Result<(), JsValue> {
+    let Some(mut session) = RecordingSession::try_open(store, id).await else { return Ok(()) };
     session.recording.name = name;
     session.save().await
 }
 
 /// The recording as one file.
-pub async fn file(store: &Store, recording: &Recording, comments: &[String]) -> Result<Blob, JsValue> {
+pub async fn file(store: &RecordingStorage, recording: &Recording, comments: &[String]) -> Result<Blob, JsValue> {
     let parts = parts(store, &recording.id).await;
     let first = parts.first().ok_or(JsValue::NULL)?;
-    let (beginning, replaced) = ogg::commented(&store::bytes(first).await?, comments).ok_or(JsValue::NULL)?;
+    let (beginning, replaced) = ogg::commented(&storage::bytes(first).await?, comments).ok_or(JsValue::NULL)?;
     let file = Array::of1(&js_sys::Uint8Array::from(beginning.as_slice()));
     let rest = first.slice_with_i32(i32::try_from(replaced).unwrap_or(i32::MAX))?;
     file.push(&rest);
@@ -173,7 +177,7 @@ pub fn bytes_of(blob: &Blob) -> u64 {
     bytes
 }
 
-async fn parts(store: &Store, id: &str) -> Vec<Blob> {
+async fn parts(store: &RecordingStorage, id: &str) -> Vec<Blob> {
     let mut parts = Vec::new();
     while let Some(part) = store.get(id, &part_name(u32::try_from(parts.len()).unwrap_or(u32::MAX))).await {
         parts.push(part);

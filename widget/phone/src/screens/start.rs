@@ -7,7 +7,7 @@ use sycamore::web::{bind, events};
 use super::elements::*;
 use crate::icons::{Icon, icon};
 use crate::selector::{Selector, selector};
-use crate::signin::{Credentials, FormDefaults};
+use crate::signin::{FormDefaults, SignInCredentials};
 use crate::ui::{Ui, UserAction};
 
 /// A placeholder with the layout of the dialer, so that nothing moves when the dialer replaces it.
@@ -63,7 +63,7 @@ pub fn reload() {
 }
 
 /// Sign-in with the credentials of the host page: one button.
-pub fn connect(ui: Ui, credentials: &Credentials) -> View {
+pub fn connect(ui: Ui, credentials: &SignInCredentials) -> View {
     let (username, domain) = (credentials.username.clone(), credentials.domain.clone());
     let form = ui.form;
     main()

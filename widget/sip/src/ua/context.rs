@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::credential_store::{ChallengeRefusal, CredentialStore, EarlierTries};
-use super::interface::{CallId, CallerIdHeader, Config, Event, Millis, Output, SipSecret, TextMessage, TransportId};
+use super::interface::{
+    CallId, CallerIdHeader, Event, Millis, Output, SipSecret, TextMessage, TransportId, UserAgentConfig,
+};
 use super::random::{Random, token_characters};
 use super::status_text::reason_phrase;
 use crate::header_values;
@@ -21,7 +23,7 @@ pub(super) const SUPPORTED: &str = "outbound, path, gruu, timer, 100rel, replace
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct UaContext {
-    pub(super) config: Config,
+    pub(super) config: UserAgentConfig,
     pub(super) random: Random,
     pub(super) credential_store: CredentialStore,
     /// The open connection.
@@ -106,7 +108,7 @@ impl ServerRequest {
 }
 
 impl UaContext {
-    pub(super) fn new(mut config: Config, seed: [u8; 32], now: Millis) -> Self {
+    pub(super) fn new(mut config: UserAgentConfig, seed: [u8; 32], now: Millis) -> Self {
         let mut random = Random::new(seed, now);
         let host = if config.instance_id.is_empty() {
             random.token(12)

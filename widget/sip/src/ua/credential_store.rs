@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::context::ClientRequest;
-use super::interface::{Config, Event, RealmHa1, SipSecret};
+use super::interface::{Event, RealmHa1, SipSecret, UserAgentConfig};
 use super::random::Random;
 use crate::digest::{Algorithm, AuthorizationInput, Challenge, Credentials, DigestSecret, challenges, choose, ha1};
 use crate::message::{Header, Response};
@@ -83,7 +83,7 @@ struct ChosenChallenges {
 }
 
 impl CredentialStore {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &UserAgentConfig) -> Self {
         let (password, ha1s) = match &config.secret {
             SipSecret::Password(password) => (Some(password.clone()), Vec::new()),
             SipSecret::Ha1(ha1s) => (None, ha1s.clone()),

@@ -20,7 +20,7 @@ pub struct TransportId(pub u64);
 
 /// The account and its servers.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Config {
+pub struct UserAgentConfig {
     pub username: String,
     /// SIP domain: the host of our address-of-record.
     pub domain: String,
@@ -46,7 +46,7 @@ pub struct Config {
     pub timers: TimerConfig,
 }
 
-impl Config {
+impl UserAgentConfig {
     /// A configuration with default timers and no display name.
     pub fn new(username: &str, domain: &str, secret: SipSecret, servers: Vec<String>) -> Self {
         Self {
@@ -94,9 +94,9 @@ pub enum ReferralPolicy {
 }
 
 /// Omits the secret.
-impl std::fmt::Debug for Config {
+impl std::fmt::Debug for UserAgentConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config")
+        f.debug_struct("UserAgentConfig")
             .field("username", &self.username)
             .field("domain", &self.domain)
             .field("servers", &self.servers)
@@ -236,7 +236,7 @@ pub enum Command {
     Answer { call: CallId, sdp: String },
     /// Reject an incoming call with a final status (300–699), e.g. 486 or 603.
     Reject { call: CallId, status: u16 },
-    /// End the call in any state, by CANCEL, [`Config::decline_status`] or BYE. [`Event::Ended`] is emitted at once.
+    /// End the call in any state, by CANCEL, [`UserAgentConfig::decline_status`] or BYE. [`Event::Ended`] is emitted at once.
     HangUp { call: CallId },
     /// Offer a new description in an established call (hold, resume, ICE restart).
     /// Each one yields exactly one `ReinviteAccepted` or `ReinviteRefused`, unless the call ends.
@@ -317,12 +317,12 @@ pub enum Event {
         /// `User-to-User` (RFC 7433) and what begins with `X-`, as (name, value).
         headers: Vec<(String, String)>,
     },
-    /// This server takes a caller ID from this header field. Keep it for [`Config::caller_id_headers`].
+    /// This server takes a caller ID from this header field. Keep it for [`UserAgentConfig::caller_id_headers`].
     CallerIdTaken {
         server: String,
         header: CallerIdHeader,
     },
-    /// An incoming call was refused, because there are [`Config::max_sessions`] calls. No other event of it follows.
+    /// An incoming call was refused, because there are [`UserAgentConfig::max_sessions`] calls. No other event of it follows.
     Missed {
         call: CallId,
         from: RemoteParty,

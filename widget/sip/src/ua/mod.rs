@@ -39,9 +39,10 @@ use reconnect_backoff::ReconnectBackoff;
 use registration::RegisterClient;
 
 pub use interface::{
-    CallId, CallerIdHeader, Command, Config, EndCause, EndedBy, Event, Input, InviteOptions, Millis, OfferReason,
-    Output, Password, RealmHa1, RedirectPolicy, ReferralPolicy, RegisterFailure, RegisterFailureKind, Registration,
+    CallId, CallerIdHeader, Command, EndCause, EndedBy, Event, Input, InviteOptions, Millis, OfferReason, Output,
+    Password, RealmHa1, RedirectPolicy, ReferralPolicy, RegisterFailure, RegisterFailureKind, Registration,
     RemoteParty, SipSecret, TextMessage, TimerConfig, TransferFailure, TransferProgress, TransferTarget, TransportId,
+    UserAgentConfig,
 };
 
 /// The user agent of one account on one device.
@@ -58,7 +59,7 @@ pub struct UserAgent {
 impl UserAgent {
     /// Does nothing before [`Command::Register`]. `seed` must be random and secret: tags, branches
     /// and Call-IDs are derived from it.
-    pub fn new(config: Config, seed: [u8; 32], now: Millis) -> Self {
+    pub fn new(config: UserAgentConfig, seed: [u8; 32], now: Millis) -> Self {
         let mut context = UaContext::new(config, seed, now);
         let register_client = RegisterClient::new(&mut context);
         Self {
@@ -127,7 +128,7 @@ impl UserAgent {
     }
 
     /// The configuration without the secret.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &UserAgentConfig {
         &self.context.config
     }
 

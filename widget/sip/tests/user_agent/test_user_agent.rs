@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use bitcall_sip::message::{Header, Message, Request, Response};
 use bitcall_sip::ua::{
-    Command, Config, DialogRecord, Event, Input, InviteOptions, Millis, Output, Registration, RemoteParty, SipSecret,
-    TransportId, UserAgent,
+    Command, DialogRecord, Event, Input, InviteOptions, Millis, Output, Registration, RemoteParty, SipSecret,
+    TransportId, UserAgent, UserAgentConfig,
 };
 
 pub const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 1.1.1.1\r\ns=-\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
@@ -32,9 +32,9 @@ impl TestUserAgent {
         Self::with(|_| {})
     }
 
-    pub fn with(change: impl FnOnce(&mut Config)) -> Self {
+    pub fn with(change: impl FnOnce(&mut UserAgentConfig)) -> Self {
         let secret = SipSecret::Password("geheim".into());
-        let mut config = Config::new("anna", "acme.test", secret, vec!["wss://a/sip".into()]);
+        let mut config = UserAgentConfig::new("anna", "acme.test", secret, vec!["wss://a/sip".into()]);
         config.instance_id = "urn:uuid:00000000-0000-4000-8000-000000000001".into();
         config.max_sessions = 4;
         change(&mut config);

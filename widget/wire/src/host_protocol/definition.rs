@@ -127,7 +127,7 @@ macro_rules! commands {
     )*) => {
         /// What a host page asks of the phone. Its message has the type `BITCALL_` and the method's name in capitals.
         #[derive(Clone, Debug, PartialEq, Eq)]
-        pub enum Command {
+        pub enum HostCommand {
             $( $(#[doc = $doc])* $command($payload), )*
         }
 
@@ -140,13 +140,13 @@ macro_rules! commands {
             }
         )*
 
-        impl Command {
+        impl HostCommand {
             /// The command of a message; `None` for the type of another message.
-            pub fn read<R: PayloadReader>(message_type: &str, payload: &R) -> Option<Result<Command, R::Error>> {
+            pub fn read<R: PayloadReader>(message_type: &str, payload: &R) -> Option<Result<HostCommand, R::Error>> {
                 let method = message_type.strip_prefix("BITCALL_")?;
                 $(
                     if method.eq_ignore_ascii_case(stringify!($method)) {
-                        return Some(payload.read().map(Command::$command));
+                        return Some(payload.read().map(HostCommand::$command));
                     }
                 )*
                 None
@@ -427,8 +427,8 @@ mod tests {
         }
     }
 
-    fn read(message_type: &str, payload: serde_json::Value) -> Option<Result<Command, String>> {
-        Command::read(message_type, &Json(payload)).map(|read| read.map_err(|error| error.to_string()))
+    fn read(message_type: &str, payload: serde_json::Value) -> Option<Result<HostCommand, String>> {
+        HostCommand::read(message_type, &Json(payload)).map(|read| read.map_err(|error| error.to_string()))
     }
 
     #[test]
@@ -437,8 +437,8 @@ mod tests {
         let call = CallRequest { number: "100".to_owned(), caller_id: Some("200".to_owned()), headers };
         let headers = serde_json::json!([{ "name": "X-Ticket", "value": "42" }]);
         let payload = serde_json::json!({ "number": "100", "callerId": "200", "headers": headers });
-        assert_eq!(read("BITCALL_CALL", payload), Some(Ok(Command::Call(call))));
-        let active = Command::HangUp(HangUpRequest { call_id: None });
+        assert_eq!(read("BITCALL_CALL", payload), Some(Ok(HostCommand::Call(call))));
+        let active = HostCommand::HangUp(HangUpRequest { call_id: None });
         assert_eq!(read("BITCALL_HANGUP", serde_json::json!({})), Some(Ok(active)));
         assert!(read("BITCALL_DIAL", serde_json::json!({})).is_some_and(|read| read.is_err()), "a number is needed");
         assert_eq!(read("BITCALL_READY", serde_json::json!({})), None);

@@ -19,7 +19,7 @@ const DATABASE: IndexedDb = IndexedDb { name: "bitcall-recordings" };
 
 /// The recordings of one person.
 #[derive(Clone)]
-pub enum Store {
+pub enum RecordingStorage {
     Folder(FileSystemDirectoryHandle),
     /// What precedes the keys.
     Database(String),
@@ -38,11 +38,11 @@ impl StorageQuota {
     }
 }
 
-impl Store {
-    pub async fn open(namespace: &str) -> Store {
+impl RecordingStorage {
+    pub async fn open(namespace: &str) -> RecordingStorage {
         match folder(namespace).await {
-            Some(folder) => Store::Folder(folder),
-            None => Store::Database(format!("{namespace}/")),
+            Some(folder) => RecordingStorage::Folder(folder),
+            None => RecordingStorage::Database(format!("{namespace}/")),
         }
     }
 
@@ -50,7 +50,7 @@ impl Store {
     pub async fn put(&self, recording: &str, name: &str, bytes: &[u8]) -> Result<(), JsValue> {
         let bytes = Uint8Array::from(bytes);
         match self {
-            Store::Folder(all) => {
+            RecordingStorage::Folder(all) => {
                 let folder = subfolder(all, recording).await?;
                 let options = FileSystemGetFileOptions::new();
                 options.set_create(true);
@@ -67,20 +67,22 @@ impl Store {
                 JsFuture::from(stream.close()).await?;
                 Ok(())
             }
-            Store::Database(prefix) => DATABASE.put(&format!("{prefix}{recording}/{name}"), &bytes.buffer()).await,
+            RecordingStorage::Database(prefix) => {
+                DATABASE.put(&format!("{prefix}{recording}/{name}"), &bytes.buffer()).await
+            }
         }
     }
 
     pub async fn get(&self, recording: &str, name: &str) -> Option<Blob> {
         match self {
-            Store::Folder(all) => {
+            RecordingStorage::Folder(all) => {
                 let folder = JsFuture::from(all.get_directory_handle(recording)).await.ok()?;
                 let folder: FileSystemDirectoryHandle = folder.unchecked_into();
                 let file = JsFuture::from(folder.get_file_handle(name)).await.ok()?;
                 let file: FileSystemFileHandle = file.unchecked_into();
                 Some(JsFuture::from(file.get_file()).await.ok()?.unchecked_into())
             }
-            Store::Database(prefix) => {
+            RecordingStorage::Database(prefix) => {
                 let file = DATABASE.get(&format!("{prefix}{recording}/{name}")).await.ok()??;
                 Blob::new_with_u8_array_sequence(&Array::of1(&file)).ok()
             }
@@ -89,12 +91,12 @@ impl Store {
 
     pub async fn delete(&self, recording: &str) -> Result<(), JsValue> {
         match self {
-            Store::Folder(all) => {
+            RecordingStorage::Folder(all) => {
                 let options = FileSystemRemoveOptions::new();
                 options.set_recursive(true);
                 JsFuture::from(all.remove_entry_with_options(recording, &options)).await?;
             }
-            Store::Database(prefix) => {
+            RecordingStorage::Database(prefix) => {
                 let prefix = format!("{prefix}{recording}/");
                 for key in DATABASE.keys().await?.iter().filter(|key| key.starts_with(&prefix)) {
                     DATABASE.delete(key).await?;
@@ -108,7 +110,7 @@ impl Store {
     pub async fn recordings(&self) -> Result<Vec<String>, JsValue> {
         let mut names = Vec::new();
         match self {
-            Store::Folder(all) => {
+            RecordingStorage::Folder(all) => {
                 let keys = all.keys();
                 loop {
                     let next = JsFuture::from(keys.next()?).await?;
@@ -118,7 +120,7 @@ impl Store {
                     names.extend(Reflect::get(&next, &"value".into())?.as_string());
                 }
             }
-            Store::Database(prefix) => {
+            RecordingStorage::Database(prefix) => {
                 for key in DATABASE.keys().await? {
                     let name = key.strip_prefix(prefix.as_str()).and_then(|rest| rest.split('/').next());
                     if let Some(name) = name.filter(|name| !names.iter().any(|known| known == name)) {

@@ -10,8 +10,8 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 
 use super::StartError;
 use crate::certs::{
-    self, AcmeError, AcmeHttpClient, AcmeSettings, Addresses, Binding, CertResolver, CertificateStore, Certs,
-    ChallengeStore, Kind, Limits, Method, Preflight, Reachability, Rules, Wanted,
+    self, AcmeError, AcmeHttpClient, AcmeSettings, Addresses, CertResolver, CertificateStore, Certs, ChallengeStore,
+    ExternalAccountBinding, Kind, Limits, Method, Preflight, Reachability, Rules, Wanted,
 };
 use crate::config::{self, ChallengeType, Config, PublicUrl, external_accounts};
 use crate::dns::{self, Delegation, Lookup, Verifier, ZoneSettings};
@@ -245,7 +245,7 @@ fn settings(config: &Config, preflight: Box<dyn Preflight>) -> Result<AcmeSettin
     let node = rustix::system::uname();
     let bindings = accounts
         .into_iter()
-        .map(|(directory, account)| (directory, Binding { key_id: account.key_id, key: account.key }));
+        .map(|(directory, account)| (directory, ExternalAccountBinding { key_id: account.key_id, key: account.key }));
     Ok(AcmeSettings {
         rules: Rules { directories, methods, zone },
         profile: config.acme.profile.clone(),

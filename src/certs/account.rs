@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::acme_error::{AcmeError, Kind};
-use super::client::{AccountSession, Binding};
+use super::client::{AccountSession, ExternalAccountBinding};
 use super::http_client::AcmeHttpClient;
 use super::order::DirectoryBackoff;
 use super::quotas::{NewNameQuota, OrderRateLimit};
@@ -36,7 +36,7 @@ pub struct Accounts {
     seal: Seal,
     http_client: AcmeHttpClient,
     contact: Option<String>,
-    bindings: HashMap<String, Binding>,
+    bindings: HashMap<String, ExternalAccountBinding>,
     /// By directory, so that one that hangs does not delay requests to another.
     directories: Mutex<HashMap<String, Arc<DirectoryAccess>>>,
     failures: Mutex<HashMap<String, DirectoryFailures>>,
@@ -91,7 +91,7 @@ impl Accounts {
         seal: Seal,
         http_client: AcmeHttpClient,
         contact: Option<String>,
-        bindings: HashMap<String, Binding>,
+        bindings: HashMap<String, ExternalAccountBinding>,
         limits: Limits,
     ) -> Self {
         let (directories, failures) = (Mutex::default(), Mutex::default());

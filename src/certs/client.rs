@@ -49,7 +49,7 @@ pub struct AccountSession {
 
 /// The external account binding (RFC 8555 section 7.3.4): the key that an authority has given the administrator.
 #[derive(Clone)]
-pub struct Binding {
+pub struct ExternalAccountBinding {
     pub key_id: String,
     pub key: Vec<u8>,
 }
@@ -75,7 +75,7 @@ impl AccountSession {
         http_client: &AcmeHttpClient,
         directory: &str,
         contact: Option<&str>,
-        binding: Option<&Binding>,
+        binding: Option<&ExternalAccountBinding>,
     ) -> Result<(Self, Vec<u8>), AcmeError> {
         let contact = contact.map(|address| format!("mailto:{address}"));
         let contact: Vec<&str> = contact.iter().map(String::as_str).collect();

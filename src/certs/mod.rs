@@ -32,7 +32,7 @@ pub use acme_error::{AcmeError, Kind};
 pub use cert_resolver::{ACME_TLS, CertResolver};
 pub use certificate_store::{CertificateError, CertificateOrigin, CertificateStore, OpenError, StoredCertificate};
 pub use challenges::ChallengeStore;
-pub use client::Binding;
+pub use client::ExternalAccountBinding;
 pub use driver::{Certs, StartError};
 pub use http_client::AcmeHttpClient;
 pub use order::{Method, Reachability, Rules};

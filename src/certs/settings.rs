@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::account::Limits;
-use super::client::Binding;
+use super::client::ExternalAccountBinding;
 use super::order::Rules;
 use super::preflight::Preflight;
 
@@ -15,7 +15,7 @@ pub struct AcmeSettings {
     /// Mail address for the authorities.
     pub contact: Option<String>,
     /// External accounts by directory.
-    pub bindings: HashMap<String, Binding>,
+    pub bindings: HashMap<String, ExternalAccountBinding>,
     /// Limits in addition to those of [`quotas`](super::quotas).
     pub limits: Limits,
     pub preflight: Box<dyn Preflight>,

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use bitcall_wire::config::{
-    Behavior, Branding, CallBehavior, Capabilities, Features, HoldMusic, HostBehavior, Recording, RuntimeConfig,
-    SipConfig, Theme,
+    Behavior, Branding, CallBehavior, Capabilities, Features, HoldMusic, HostBehavior, RecordingSettings,
+    RuntimeConfig, SipConfig, Theme,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -186,7 +186,7 @@ pub fn effective(tenant: &TenantId, settings: &Settings, rights: &Entitlements, 
                 enabled: settings.hold_music.unwrap_or(true),
                 url: settings.hold_music_url.clone(),
             },
-            recording: Recording {
+            recording: RecordingSettings {
                 auto_record: settings.auto_record.unwrap_or(false),
                 stereo: settings.record_stereo.unwrap_or(false),
                 beep: settings.record_beep.unwrap_or(false),

@@ -185,7 +185,7 @@ type OnFailure = Box<dyn Fn(&str, &'static str, &str)>;
 pub struct RecordingContext {
     pub ui: Ui,
     pub media: Media,
-    pub settings: config::Recording,
+    pub settings: config::RecordingSettings,
     /// What precedes everything that is stored for the person who is signed in.
     pub namespace: Box<dyn Fn() -> Option<String>>,
     /// The recording of a call has failed.

@@ -73,7 +73,7 @@ pub struct Behavior {
     pub cookie_mode: CookieMode,
     pub calls: CallBehavior,
     pub hold_music: HoldMusic,
-    pub recording: Recording,
+    pub recording: RecordingSettings,
     /// Clips that everybody of the tenant has in the phone, before those of the person; at most 20.
     pub clips: Vec<AudioClip>,
 }
@@ -226,7 +226,7 @@ pub struct AudioClip {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
-pub struct Recording {
+pub struct RecordingSettings {
     /// Every call is recorded from its answer on.
     pub auto_record: bool,
     /// The person on the left channel and the other side on the right one; else both are mixed.

@@ -26,7 +26,7 @@ const CONTEXT_START_MS: i32 = 1_000;
 #[derive(Default)]
 pub struct Conference {
     /// By the last snapshot.
-    parties: Vec<Party>,
+    parties: Vec<MixedParty>,
     sources: Vec<Source>,
     /// There are parties, or what there was for them has to be undone.
     is_in_use: bool,
@@ -35,7 +35,7 @@ pub struct Conference {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Party {
+struct MixedParty {
     call: CallId,
     is_heard: bool,
 }
@@ -50,7 +50,7 @@ struct Source {
 impl Conference {
     /// The call, and those that are in conference with it.
     pub fn together(&self, call: &str) -> Vec<CallId> {
-        let is_other = |party: &&Party| party.call != call;
+        let is_other = |party: &&MixedParty| party.call != call;
         let is_party = self.parties.iter().any(|party| party.call == call);
         let others = self.parties.iter().filter(|party| is_party && is_other(party));
         std::iter::once(call.to_owned()).chain(others.map(|party| party.call.clone())).collect()
@@ -158,10 +158,10 @@ fn await_context(inner: &Rc<MediaShared>) {
 }
 
 /// Those that are mixed in this page.
-fn parties(snapshot: &AgentSnapshot, page: &str) -> Vec<Party> {
+fn parties(snapshot: &AgentSnapshot, page: &str) -> Vec<MixedParty> {
     let parties = snapshot.conference.iter().filter_map(|party| {
         let call = snapshot.calls.iter().find(|call| call.id == party.call && call.page.as_deref() == Some(page))?;
-        Some(Party { call: party.call.clone(), is_heard: !party.muted && !call.remote_held })
+        Some(MixedParty { call: party.call.clone(), is_heard: !party.muted && !call.remote_held })
     });
     parties.collect()
 }
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_concerns_a_party_concerns_all() {
-        let party = |call: &str| Party { call: call.to_owned(), is_heard: true };
+        let party = |call: &str| MixedParty { call: call.to_owned(), is_heard: true };
         let conference = Conference { parties: vec![party("a"), party("b")], ..Conference::default() };
         assert_eq!(conference.together("b"), ["b", "a"]);
         assert_eq!(conference.together("c"), ["c"]);

@@ -5,10 +5,15 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use crate::rig::browser::Browser;
 use crate::rig::office::Office;
+use crate::rig::test_bed::TestPhone;
+use crate::rig::wait::until;
 
 /// What the phone's microphone hears.
 const TONE: u32 = Office::TONE;
+/// What that of the phone on another computer hears.
+const OTHER_TONE: u32 = 2_000;
 /// How many times the time of opening the page and calling a call may be silent when its page is loaded again. Never, otherwise.
 const RELOAD_FACTOR: u32 = 3;
 /// How many times the time from the number to early media the sound of the answer may take.
@@ -397,4 +402,61 @@ async fn of_two_pages_with_a_call_each_only_one_talks_and_is_heard() {
     second.event("callEnded", 1).await;
     // For the first page Bert's call was over when the other one answered it.
     office.is_quiet_again(2).await;
+}
+
+#[tokio::test]
+async fn a_queue_rings_on_all_devices_of_an_account_and_one_has_the_call() {
+    let office = Office::open().await;
+    let Office { phone: desk, b2bua, .. } = &office;
+    let anna = b2bua.far_end("201", "Anna", 900);
+    let browser = Browser::start(OTHER_TONE).await;
+    b2bua.limits_contacts(1);
+    let home = office.page_in(&browser).await;
+    home.frame.sees("too many devices").await;
+    b2bua.limits_contacts(2);
+    home.frame.click("button", "Try now").await;
+    home.ready().await;
+
+    anna.calls();
+    desk.frame.sees("Anna").await;
+    home.frame.sees("Anna").await;
+    home.frame.click("button", "Answer").await;
+    home.frame.hears(900).await;
+    anna.hears(OTHER_TONE).await;
+    assert_eq!(desk.event("callEnded", 1).await["cause"], "Answered elsewhere");
+    desk.ready().await;
+    anna.hangs_up();
+    home.event("callEnded", 1).await;
+    home.ready().await;
+
+    // Who declines leaves the call to the others.
+    anna.calls();
+    home.frame.click("button", "Decline").await;
+    home.event("callEnded", 2).await;
+    desk.frame.click("button", "Answer").await;
+    desk.frame.hears(900).await;
+    anna.hears(TONE).await;
+    anna.hangs_up();
+    office.is_quiet_again(2).await;
+
+    // Both take the call at the same moment.
+    anna.calls();
+    desk.frame.sees("Anna").await;
+    home.frame.sees("Anna").await;
+    tokio::join!(desk.frame.click("button", "Answer"), home.frame.click("button", "Answer"));
+    let ended = async |phone: &TestPhone| phone.events("callEnded").await.len() == 3;
+    let (talking, tone, other) =
+        until("one phone to have lost the call", async || match (ended(desk).await, ended(&home).await) {
+            (false, true) => Ok((desk, TONE, &home)),
+            (true, false) => Ok((&home, OTHER_TONE, desk)),
+            both => Err(format!("{both:?}")),
+        })
+        .await;
+    talking.frame.hears_only(900).await;
+    anna.hears(tone).await;
+    other.ready().await;
+    other.frame.plays_nothing().await;
+    anna.hangs_up();
+    office.is_quiet_again(3).await;
+    assert_eq!(browser.errors(), Vec::<String>::new());
 }

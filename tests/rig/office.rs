@@ -69,7 +69,12 @@ impl Office {
 
     /// The same, which may have a call at once.
     pub async fn unready_page(&self) -> TestPhone {
-        TestPhone::open(&self.browser, &self.host.url("/")).await
+        self.page_in(&self.browser).await
+    }
+
+    /// The phone on another computer, which may have to wait for its place.
+    pub async fn page_in(&self, browser: &Browser) -> TestPhone {
+        TestPhone::open(browser, &self.host.url("/")).await
     }
 
     /// The phone's call number `n` has ended, and nothing is left of it.

@@ -1,6 +1,6 @@
 //! A back-to-back user agent with the habits of Asterisk 22, which cannot be installed from packages.
 //!
-//! One phone registers over WebSocket. Every call is its leg to here and a scripted far end, which plays a tone and recognises
+//! Phones register over WebSocket, all for one account. Every call is a leg to here and a scripted far end, which plays a tone and recognises
 //! those it hears. What it does as Asterisk does:
 //!
 //! * Each leg keeps the order of codecs of its last answer, and a further offer is answered in that order. Nothing is ever
@@ -15,7 +15,9 @@
 //! * `Transfer()` asks the phone by REFER to call somebody else, and names only the number.
 //! * A call that is transferred to 700 is parked; who calls 701 goes on with it.
 //! * A restart forgets all dialogs and registrations.
-//! * The phone gets an OPTIONS every few seconds, and after each REGISTER a NOTIFY for which it never subscribed.
+//! * A caller rings on all phones of the account; when one has answered, the others get a CANCEL with `Q.850;cause=26`.
+//! * A phone beyond `max_contacts` is refused by a bare 403.
+//! * A phone gets an OPTIONS every few seconds, and after each REGISTER a NOTIFY for which it never subscribed.
 //!
 //! Two habits are those of other servers, which let devices through: early media of one device and the answer of another, and a
 //! call that goes on at another endpoint.
@@ -135,6 +137,11 @@ impl B2bua {
         FarEnd { party, server: Arc::clone(&self.server) }
     }
 
+    /// The account may have no more than `n` contacts; there is no more room for others until they have signed out.
+    pub fn limits_contacts(&self, n: usize) {
+        self.state().max_contacts = n;
+    }
+
     /// All WebSocket connections break, without a word.
     pub fn cut_connections(&self) {
         self.state().cut_connections();
@@ -182,9 +189,9 @@ impl Drop for B2bua {
 }
 
 impl FarEnd {
-    /// Calls the phone.
+    /// Calls the phone; all phones, if there are several.
     pub fn calls(&self) {
-        self.server.lock().unwrap().call_phone(&self.party);
+        self.server.lock().unwrap().call_phones(&self.party);
     }
 
     /// Answers the call for which it rings.

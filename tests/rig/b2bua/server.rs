@@ -29,7 +29,10 @@ pub struct Server {
     started: Instant,
     counter: u64,
     connections: HashMap<u64, mpsc::UnboundedSender<tungstenite::Message>>,
-    registration: Option<Registration>,
+    /// The oldest first.
+    registrations: Vec<Registration>,
+    /// Contacts that the account may have.
+    pub max_contacts: usize,
     pub parties: HashMap<String, Arc<Party>>,
     dialogs: Vec<Dialog>,
     ringing: Vec<Ringing>,
@@ -37,13 +40,14 @@ pub struct Server {
     messages: Vec<Traced>,
 }
 
+#[derive(Clone)]
 struct Registration {
     connection: u64,
     /// The URI of its Contact.
     target: String,
 }
 
-/// A call of the phone with a far end.
+/// A call of a phone with a far end.
 struct Dialog {
     /// Where the phone's last message of this dialog came from.
     connection: u64,
@@ -56,8 +60,15 @@ struct Dialog {
     leg: Leg,
     /// The leg of another endpoint, until the phone has answered its offer.
     next_leg: Option<Leg>,
-    /// False while the phone rings.
-    confirmed: bool,
+    state: DialogState,
+}
+
+enum DialogState {
+    /// The phone rings by this INVITE.
+    Ringing(Request),
+    /// The call was answered on another phone.
+    Cancelled,
+    Confirmed,
 }
 
 /// A call of the phone that a far end has not answered.
@@ -76,6 +87,12 @@ struct Traced {
     text: String,
 }
 
+impl Dialog {
+    fn is_confirmed(&self) -> bool {
+        matches!(self.state, DialogState::Confirmed)
+    }
+}
+
 impl Server {
     pub fn new(port: u16) -> Self {
         Self {
@@ -83,7 +100,8 @@ impl Server {
             started: Instant::now(),
             counter: 0,
             connections: HashMap::new(),
-            registration: None,
+            registrations: Vec::new(),
+            max_contacts: usize::MAX,
             parties: HashMap::new(),
             dialogs: Vec::new(),
             ringing: Vec::new(),
@@ -112,7 +130,7 @@ impl Server {
 
     pub fn restart(&mut self) {
         self.cut_connections();
-        self.registration = None;
+        self.registrations.clear();
         self.dialogs.clear();
         self.ringing.clear();
         self.nonces.clear();
@@ -174,52 +192,72 @@ impl Server {
         request
     }
 
-    /// To the registered phone, outside of any dialog.
-    fn phone_request(&mut self, method: Method<'_>, from: &str) -> Option<(u64, Request)> {
-        let Registration { connection, target } = self.registration.as_ref()?;
-        let (connection, target) = (*connection, target.clone());
+    /// To a registered phone, outside of any dialog.
+    fn phone_request(&mut self, phone: &Registration, method: Method<'_>, from: &str) -> Request {
+        let target = &phone.target;
         let from = format!("{from};tag=a{}", self.next());
         let call_id = format!("own-{}", self.next());
-        Some((connection, self.request(method, &target, &from, &format!("<{target}>"), &call_id, 1)))
+        self.request(method, target, &from, &format!("<{target}>"), &call_id, 1)
     }
 
     pub fn ask_for_options(&mut self) {
-        if let Some((connection, request)) = self.phone_request(Method::Options, "<sip:asterisk@127.0.0.1>") {
-            self.send(connection, &request);
+        for phone in self.registrations.clone() {
+            let request = self.phone_request(&phone, Method::Options, "<sip:asterisk@127.0.0.1>");
+            self.send(phone.connection, &request);
         }
     }
 
     /// Message waiting (RFC 3842), which nobody has asked for.
-    fn notify_message_waiting(&mut self) {
-        let Some((connection, mut request)) = self.phone_request(Method::Notify, "<sip:asterisk@127.0.0.1>") else {
-            return;
-        };
+    fn notify_message_waiting(&mut self, phone: &Registration) {
+        let mut request = self.phone_request(phone, Method::Notify, "<sip:asterisk@127.0.0.1>");
         request.append(Header::Event, "message-summary");
         request.append(Header::SubscriptionState, "terminated");
         let body = "Messages-Waiting: yes\r\nMessage-Account: sip:voicemail@127.0.0.1\r\nVoice-Message: 2/0 (0/0)\r\n";
         request.set_body("application/simple-message-summary", body.as_bytes());
-        self.send(connection, &request);
+        self.send(phone.connection, &request);
     }
 
-    pub fn call_phone(&mut self, party: &Arc<Party>) {
-        let (connection, mut invite) =
-            self.phone_request(Method::Invite, &party.identity()).expect("the phone is registered");
-        let (leg, offer) = Leg::offers(party);
-        Self::describe(&mut invite, party);
-        Self::time(&mut invite, party);
-        invite.set_body(SDP, offer.as_bytes());
-        self.dialogs.push(Dialog {
-            connection,
-            call_id: invite.call_id().unwrap().to_owned(),
-            local: invite.value(Header::From).unwrap().to_owned(),
-            remote: invite.value(Header::To).unwrap().to_owned(),
-            target: invite.uri_text().to_owned(),
-            cseq: 1,
-            leg,
-            next_leg: None,
-            confirmed: false,
-        });
-        self.send(connection, &invite);
+    /// All phones ring until one answers.
+    pub fn call_phones(&mut self, party: &Arc<Party>) {
+        assert!(!self.registrations.is_empty(), "no phone is registered");
+        for phone in self.registrations.clone() {
+            let mut invite = self.phone_request(&phone, Method::Invite, &party.identity());
+            let (leg, offer) = Leg::offers(party);
+            Self::describe(&mut invite, party);
+            Self::time(&mut invite, party);
+            invite.set_body(SDP, offer.as_bytes());
+            self.send(phone.connection, &invite);
+            self.dialogs.push(Dialog {
+                connection: phone.connection,
+                call_id: invite.call_id().unwrap().to_owned(),
+                local: invite.value(Header::From).unwrap().to_owned(),
+                remote: invite.value(Header::To).unwrap().to_owned(),
+                target: phone.target,
+                cseq: 1,
+                leg,
+                next_leg: None,
+                state: DialogState::Ringing(invite),
+            });
+        }
+    }
+
+    /// The phones that still ring for the party learn that another one has answered, as `app_queue` and `Dial()` say it.
+    fn cancel_others(&mut self, party: &Arc<Party>) {
+        let mut cancels = Vec::new();
+        for dialog in self.dialogs.iter_mut().filter(|dialog| Arc::ptr_eq(&dialog.leg.party(), party)) {
+            let DialogState::Ringing(invite) = &dialog.state else { continue };
+            let mut cancel = Request::new(Method::Cancel, invite.uri_text());
+            for header in [Header::Via, Header::MaxForwards, Header::From, Header::To, Header::CallId] {
+                cancel.append(header, invite.value(header).unwrap());
+            }
+            cancel.append(Header::CSeq, "1 CANCEL");
+            cancel.append(Header::Reason, "Q.850;cause=26");
+            dialog.state = DialogState::Cancelled;
+            cancels.push((dialog.connection, cancel));
+        }
+        for (connection, cancel) in cancels {
+            self.send(connection, &cancel);
+        }
     }
 
     fn dialog_with(&self, party: &Arc<Party>) -> usize {
@@ -274,9 +312,12 @@ impl Server {
         let set_text = |message: &mut Request| message.set_body("text/plain;charset=UTF-8", text.as_bytes());
         if let Some(index) = self.dialogs.iter().position(|dialog| Arc::ptr_eq(&dialog.leg.party(), party)) {
             self.send_in_dialog(index, Method::Message, set_text);
-        } else if let Some((connection, mut message)) = self.phone_request(Method::Message, &party.identity()) {
-            set_text(&mut message);
-            self.send(connection, &message);
+        } else {
+            for phone in self.registrations.clone() {
+                let mut message = self.phone_request(&phone, Method::Message, &party.identity());
+                set_text(&mut message);
+                self.send(phone.connection, &message);
+            }
         }
     }
 
@@ -335,7 +376,7 @@ impl Server {
             return;
         }
         let call_id = response.call_id().unwrap();
-        let awaited = |d: &Dialog| d.call_id == call_id && (!d.confirmed || d.next_leg.is_some());
+        let awaited = |d: &Dialog| d.call_id == call_id && (!d.is_confirmed() || d.next_leg.is_some());
         let Some(index) = self.dialogs.iter().position(awaited) else { return };
         let dialog = &mut self.dialogs[index];
         dialog.connection = connection;
@@ -354,13 +395,17 @@ impl Server {
             leg.party().forget();
             dialog.leg = leg;
         }
-        dialog.confirmed = true;
+        let is_too_late =
+            matches!(std::mem::replace(&mut dialog.state, DialogState::Confirmed), DialogState::Cancelled);
         dialog.target = target(response);
         let answer = std::str::from_utf8(response.body()).unwrap();
+        let party = dialog.leg.party();
         let accepted = dialog.leg.accept(answer);
         self.send_in_dialog(index, Method::Ack, |_| ());
-        if accepted.is_err() {
+        if is_too_late || accepted.is_err() {
             self.end(index);
+        } else {
+            self.cancel_others(&party);
         }
     }
 
@@ -430,16 +475,27 @@ impl Server {
         }
         let contact = request.value(Header::Contact).unwrap_or_default();
         let expires = NameAddr::parse(contact).and_then(|contact| contact.expires()).or(request.expires());
-        if contact == "*" || expires == Some(0) {
-            self.registration = None;
+        if contact == "*" {
+            self.registrations.clear();
             self.respond(connection, request, 200, "OK", |_| ());
             return;
         }
         let target = target(request);
+        let others = self.registrations.iter().filter(|phone| phone.target != target).count();
+        if expires != Some(0) && others >= self.max_contacts {
+            self.respond(connection, request, 403, "Forbidden", |_| ());
+            return;
+        }
+        self.registrations.retain(|phone| phone.target != target);
+        if expires == Some(0) {
+            self.respond(connection, request, 200, "OK", |_| ());
+            return;
+        }
         let binding = format!("<{target}>;expires={}", expires.unwrap_or(3600));
-        self.registration = Some(Registration { connection, target });
+        let phone = Registration { connection, target };
+        self.registrations.push(phone.clone());
         self.respond(connection, request, 200, "OK", |response| response.append(Header::Contact, &binding));
-        self.notify_message_waiting();
+        self.notify_message_waiting(&phone);
     }
 
     /// A text outside of any call.
@@ -550,7 +606,7 @@ impl Server {
             cseq: 0,
             leg,
             next_leg: None,
-            confirmed: true,
+            state: DialogState::Confirmed,
         });
     }
 
@@ -560,7 +616,7 @@ impl Server {
         let params = Params::new(params);
         let (ours, theirs) = (params.get("to-tag")?, params.get("from-tag")?);
         self.dialogs.iter().position(|dialog| {
-            dialog.confirmed
+            dialog.is_confirmed()
                 && dialog.call_id == call_id.trim()
                 && tag(&dialog.local) == ours
                 && tag(&dialog.remote) == theirs

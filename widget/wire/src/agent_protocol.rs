@@ -194,7 +194,7 @@ pub struct CallOptions {
     pub consults_for: Option<CallId>,
 }
 
-/// What happens to the active calls when another one is answered.
+/// What happens to the conversation on the screen when another call is answered. Calls that wait on hold beside it go on waiting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OtherCalls {
     #[default]

@@ -241,7 +241,7 @@ impl CallList {
         }
     }
 
-    /// "End & Answer": the other calls end when this one has its media.
+    /// "End & Answer": the conversation before ends when this call has its media.
     pub(super) fn end_others_if_connected(&mut self, index: usize, now: Millis) {
         let Some(call) = self.calls.get_mut(index) else {
             return;

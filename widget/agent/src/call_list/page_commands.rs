@@ -85,8 +85,8 @@ impl CallList {
         let Some(page) = self.pages.by_port(port).map(|page| page.name.clone()) else {
             return;
         };
-        let others_in_progress: Vec<String> =
-            self.calls.iter().filter(|call| call.is_in_progress()).map(|call| call.id.clone()).collect();
+        let talking = self.latest(Call::is_in_progress).map(|index| self.together(index)).unwrap_or_default();
+        let conversation = talking.into_iter().filter_map(|index| Some(self.calls.get(index)?.id.clone())).collect();
         let Some(call) = self.calls.get_mut(index) else {
             return;
         };
@@ -102,7 +102,7 @@ impl CallList {
         call.phase = CallPhase::Answering { offer };
         call.owner = Owner::Page(page);
         if others == OtherCalls::End {
-            call.ends = others_in_progress;
+            call.ends = conversation;
         }
         self.focus_on(index);
         self.request_answer(index);

@@ -193,7 +193,7 @@ fn end_and_answer_ends_all_parties_when_the_new_call_has_its_media() {
     phone.commands();
     let state = bitcall_wire::agent_protocol::MediaState::Connected;
     phone.send(1, ToAgent::MediaChanged { call: "c4".into(), state });
-    let ended = ["c1", "c2", "c3"].map(|call| Command::HangUp { call: call.into() });
+    let ended = ["c3", "c1", "c2"].map(|call| Command::HangUp { call: call.into() });
     assert_eq!(phone.commands(), ended);
 }
 

@@ -250,3 +250,20 @@ fn failed_ice_is_restarted_and_a_short_disconnection_is_not() {
         [(_, MediaRequest::Offer { kind: OfferKind::RestartIce, .. })]
     ));
 }
+
+#[test]
+fn end_and_answer_leaves_the_calls_on_hold_as_they_are() {
+    let mut phone = TestCallList::in_call();
+    phone.call(1, "c2", "103");
+    phone.reply_description(1, "c1", "hold offer");
+    phone.event(reinvite_accepted("c1"));
+    phone.establish("c2");
+    phone.incoming("c3", "104");
+    phone.answer(1, "c3", OtherCalls::End);
+    phone.reply_description(1, "c3", "answer");
+    phone.confirmed("c3");
+    phone.commands();
+    phone.send(1, ToAgent::MediaChanged { call: "c3".into(), state: MediaState::Connected });
+    assert_eq!(phone.commands(), [Command::HangUp { call: "c2".into() }]);
+    assert_eq!(phone.call_snapshot(1, "c1").hold, HoldState::Held);
+}

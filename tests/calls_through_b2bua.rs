@@ -460,3 +460,26 @@ async fn a_queue_rings_on_all_devices_of_an_account_and_one_has_the_call() {
     office.is_quiet_again(3).await;
     assert_eq!(browser.errors(), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn end_and_answer_leaves_who_waits_on_hold_waiting() {
+    let office = Office::open_on_plan("enterprise", json!({})).await;
+    let Office { phone, b2bua, .. } = &office;
+    let (anna, bert, carl) =
+        (b2bua.far_end("201", "Anna", 900), b2bua.far_end("202", "Bert", 1_300), b2bua.far_end("203", "Carl", 1_700));
+    phone.dial("201").await;
+    phone.frame.hears(900).await;
+    bert.calls();
+    phone.frame.click("button", "Hold & Answer").await;
+    phone.frame.hears_only(1_300).await;
+    carl.calls();
+    phone.frame.click("button", "End & Answer").await;
+    let ended = phone.event("callEnded", 1).await;
+    assert_eq!((&ended["number"], b2bua.calls()), (&json!("202"), 2), "{ended}");
+    phone.frame.hears_only(1_700).await;
+    carl.hears(TONE).await;
+    phone.frame.click("button", "Switch to Anna").await;
+    phone.frame.hears_only(900).await;
+    anna.hears(TONE).await;
+    carl.hears_no_more(TONE).await;
+}

@@ -6,28 +6,11 @@ use crate::recording::File;
 use crate::rig::b2bua::B2bua;
 use crate::rig::baresip::Baresip;
 use crate::rig::bitcall::Bitcall;
-use crate::rig::browsing_context::BrowsingContext;
 use crate::rig::firefox::Firefox;
 use crate::rig::host::Host;
 use crate::rig::kamailio::Kamailio;
 use crate::rig::office::Office;
 use crate::rig::test_bed::{TestPhone, page, signed_in_as};
-use crate::rig::wait::until;
-
-/// Presses a button by its name. Firefox finds no controls by role.
-async fn press(frame: &BrowsingContext, name: &str) {
-    let button = format!(
-        "[...document.querySelectorAll('button:not([disabled])')]
-            .find((b) => b.checkVisibility() && [b.ariaLabel, b.innerText].some((n) => n?.trim() === '{name}'))"
-    );
-    until(&format!("a button {name:?}"), async || {
-        match frame.try_eval(&format!("{button}?.click() ?? !{button}")).await {
-            Ok(missing) if missing == false => Ok(()),
-            other => Err(format!("{other:?} in:\n{}", frame.text().await)),
-        }
-    })
-    .await;
-}
 
 /// A phone in Firefox, registered.
 async fn open_phone(firefox: &Firefox, host: &Host) -> TestPhone {
@@ -65,10 +48,10 @@ async fn calls_placed_and_answered_have_sound_both_ways_and_one_is_held_and_surv
     anna.hears_digit("*").await;
     phone.frame.hears_only(900).await;
 
-    press(&phone.frame, "Hold").await;
+    phone.frame.press_by_script("Hold").await;
     anna.hears_no_more(Firefox::TONE).await;
     phone.frame.hears_silence().await;
-    press(&phone.frame, "Hold").await;
+    phone.frame.press_by_script("Hold").await;
     anna.hears(Firefox::TONE).await;
     phone.frame.hears_only(900).await;
 
@@ -77,13 +60,13 @@ async fn calls_placed_and_answered_have_sound_both_ways_and_one_is_held_and_surv
     phone.frame.hears_only(900).await;
     anna.hears(Firefox::TONE).await;
 
-    press(&phone.frame, "Hang up").await;
+    phone.frame.press_by_script("Hang up").await;
     anna.event("CALL_CLOSED").await;
     phone.event("callEnded", 1).await;
     phone.frame.sees("Ready").await;
 
     anna.dials("agent1").await;
-    press(&phone.frame, "Answer").await;
+    phone.frame.press_by_script("Answer").await;
     anna.hears(Firefox::TONE).await;
     phone.frame.hears_only(900).await;
     anna.hangs_up().await;
@@ -110,7 +93,7 @@ async fn early_media_hold_music_a_recording_and_a_conference_are_heard_in_firefo
         dora.answers();
         phone.frame.hears_only(1_300).await;
         dora.hears(Firefox::TONE).await;
-        press(&phone.frame, "Hang up").await;
+        phone.frame.press_by_script("Hang up").await;
         phone.event("callEnded", n).await;
     }
 
@@ -127,18 +110,18 @@ async fn early_media_hold_music_a_recording_and_a_conference_are_heard_in_firefo
     anna.longest_silence_in(16_000).await;
     anna.hears(Firefox::TONE).await;
     phone.frame.hears_only(900).await;
-    press(&phone.frame, "Record").await;
+    phone.frame.press_by_script("Record").await;
     phone.event("recordingState", 1).await;
-    press(&phone.frame, "Hold").await;
+    phone.frame.press_by_script("Hold").await;
     anna.hears_notes(&[262, 330, 392]).await;
     anna.hears_no_more(Firefox::TONE).await;
-    press(&phone.frame, "Hold").await;
+    phone.frame.press_by_script("Hold").await;
     anna.hears(Firefox::TONE).await;
 
     phone.host_page.eval("BitcallWebphone.call('202')").await;
     bert.hears(Firefox::TONE).await;
     phone.frame.hears_only(1_300).await;
-    press(&phone.frame, "Merge with Anna").await;
+    phone.frame.press_by_script("Merge with Anna").await;
     anna.hears_notes(&[Firefox::TONE, 1_300]).await;
     bert.hears_notes(&[Firefox::TONE, 900]).await;
     phone.frame.hears_each(&[900, 1_300]).await;
@@ -147,18 +130,18 @@ async fn early_media_hold_music_a_recording_and_a_conference_are_heard_in_firefo
     phone.frame.hears_each(&[900, 1_300]).await;
     anna.hears_notes(&[Firefox::TONE, 1_300]).await;
     bert.hears_notes(&[Firefox::TONE, 900]).await;
-    press(&phone.frame, "Drop Bert").await;
+    phone.frame.press_by_script("Drop Bert").await;
     phone.event("callEnded", 1).await;
     phone.frame.hears_only(900).await;
     anna.longest_silence_in(8_000).await;
-    press(&phone.frame, "Hang up").await;
+    phone.frame.press_by_script("Hang up").await;
     phone.event("callEnded", 2).await;
 
     phone
         .frame
         .eval("[...document.querySelectorAll('[role=tab]')].find((t) => t.innerText.includes('Settings')).click()")
         .await;
-    press(&phone.frame, "Download Anna").await;
+    phone.frame.press_by_script("Download Anna").await;
     let path = firefox.downloaded("Anna").await;
     let file = tokio::task::spawn_blocking(move || File::read(&path)).await.unwrap();
     assert!(file.has(0, Firefox::TONE) && file.has(0, 330), "the person, and the music that the held party heard");

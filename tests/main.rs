@@ -72,6 +72,7 @@ mod prepared_offer;
 mod problem_json;
 mod provisioning;
 mod queued_call_timeout;
+mod random_calls;
 mod rate_limits;
 mod readme;
 mod recording;

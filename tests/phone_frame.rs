@@ -39,8 +39,19 @@ fn library(path: &str) -> String {
     std::fs::read_to_string(place.join(path)).expect("`make test-tools` has installed it")
 }
 
+/// A module of Astro as its compiler makes it.
+fn astro_module(path: &str) -> String {
+    let module = library(&format!("astro/dist/{path}"));
+    let header_fields = "const internalFetchHeaders = {}";
+    module
+        .replace("import { internalFetchHeaders } from \"virtual:astro:adapter-config/client\"", header_fields)
+        .replace("import.meta.env.DEV", "false")
+        .replace("import.meta.env.SSR", "false")
+}
+
 /// The demo and a customer's pages: `/` signs in by itself, `/blank` only has the loader, `/csp` forbids the frame,
-/// `/libraries` has Turbo and htmx besides, `/react` is a React application in `StrictMode`.
+/// `/libraries` has Turbo and htmx besides, `/react` is a React application in `StrictMode`,
+/// `/astro` has Astro's router.
 async fn pages() -> Pages {
     let bitcall = Bitcall::demo().await;
     let who = &bitcall.ready.extensions[0];
@@ -62,6 +73,12 @@ async fn pages() -> Pages {
             .render(React.createElement(React.StrictMode, null, React.createElement(App)));
         </script>"
         .replace("{init}", &init);
+    let astro = with_head(
+        "<meta name=astro-view-transitions-enabled content=true><script type=module>
+        import { navigate } from '/astro/dist/transitions/router.js';
+        window.navigateByAstro = (path) => navigate(path);
+        </script>",
+    );
     let host = Host::start([
         ("/", auto.clone()),
         ("/blank", blank.clone()),
@@ -81,6 +98,15 @@ async fn pages() -> Pages {
         ),
         ("/part", "<h1>Third</h1>".to_owned()),
         ("/react", blank + react.as_str()),
+        ("/astro", astro.clone()),
+        ("/astro/second", astro.replace("Shop", "Second")),
+        ("/astro/dist/transitions/router.js", astro_module("transitions/router.js")),
+        ("/astro/dist/transitions/events.js", astro_module("transitions/events.js")),
+        ("/astro/dist/transitions/swap-functions.js", astro_module("transitions/swap-functions.js")),
+        (
+            "/astro/dist/runtime/server/render/server-islands-shared.js",
+            astro_module("runtime/server/render/server-islands-shared.js"),
+        ),
         ("/turbo.js", library("@hotwired/turbo/dist/turbo.es2017-umd.js")),
         ("/htmx.js", library("htmx.org/dist/htmx.min.js")),
         ("/react.js", library("react/umd/react.development.js")),
@@ -141,7 +167,7 @@ async fn a_page_whose_body_is_replaced_keeps_its_phone_and_the_call() {
     page.sees("Second").await;
     page.eval("void htmx.ajax('GET', '/part', 'body')").await;
     page.sees("Third").await;
-    // As Astro's view transitions do.
+    // A view transition.
     page.eval(
         "document.startViewTransition(() => {
             const body = document.createElement('body');
@@ -171,6 +197,31 @@ async fn a_react_application_in_strict_mode_has_one_phone() {
     page.until("heard.some((h) => h[0] === 'callEnded')").await;
     assert_eq!(call_events(&page).await, json!([1, 1, 1]));
     assert_eq!(codes(&page).await, json!([]));
+}
+
+#[tokio::test]
+async fn astros_router_keeps_the_phone_and_its_call() {
+    let Shop { bitcall: _bitcall, host, browser, .. } = shop().await;
+    let phone = TestPhone::open(&browser, &host.url("/astro")).await;
+    phone.ready().await;
+    calls_echo(&phone, 1).await;
+    let page = &phone.host_page;
+    page.until("!!window.navigateByAstro").await;
+    for (path, heading) in [("/astro/second", "Second"), ("/astro", "Shop")] {
+        page.eval(&format!("navigateByAstro('{path}')")).await;
+        page.until(&format!(
+            "document.querySelector('h1').textContent === '{heading}' && location.pathname === '{path}'"
+        ))
+        .await;
+        has_one_frame(page).await;
+        assert_eq!(page.eval("document.title").await, heading);
+    }
+    phone.frame.hears(600).await;
+    phone.frame.click("button", "Hang up").await;
+    phone.event("callEnded", 1).await;
+    assert_eq!(call_events(page).await, json!([1, 1, 1]));
+    assert_eq!(phone.events("registered").await.len(), 1, "the frame was never loaded again");
+    assert_eq!(codes(page).await, json!([]));
 }
 
 #[tokio::test]

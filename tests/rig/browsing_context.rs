@@ -218,6 +218,33 @@ impl BrowsingContext {
         .await;
     }
 
+    /// Presses a button by its name, from a script: Firefox finds no controls by role.
+    pub async fn press_by_script(&self, name: &str) {
+        self.does_by_script("button", name, "e.click()").await;
+    }
+
+    /// Fills a text field by its name, from a script.
+    pub async fn fill_by_script(&self, name: &str, text: &str) {
+        let done = format!("e.value = '{text}', e.dispatchEvent(new InputEvent('input', {{ bubbles: true }}))");
+        self.does_by_script("input", name, &done).await;
+    }
+
+    async fn does_by_script(&self, tag: &str, name: &str, done: &str) {
+        let script = format!(
+            "(() => {{
+                const e = [...document.querySelectorAll('{tag}:not([disabled])')]
+                    .find((b) => b.checkVisibility() && [b.ariaLabel, b.innerText].some((n) => n?.trim() === '{name}'));
+                if (e) {{ {done}; }}
+                return !e;
+            }})()"
+        );
+        until(&format!("a {tag} {name:?}"), async || match self.try_eval(&script).await {
+            Ok(missing) if missing == false => Ok(()),
+            other => Err(format!("{other:?} in:\n{}", self.text().await)),
+        })
+        .await;
+    }
+
     /// Chooses a file in the field of this name, without the browser's own dialog.
     pub async fn chooses_file(&self, name: &str, file: &std::path::Path) {
         self.sees(name).await;

@@ -157,6 +157,7 @@ impl Drop for Leg {
 
 impl State {
     fn new(party: &Arc<Party>) -> (UdpSocket, Self) {
+        party.set_path_lost(false);
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
         let address = socket.local_addr().unwrap();

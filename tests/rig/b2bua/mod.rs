@@ -248,6 +248,11 @@ impl FarEnd {
         .await;
     }
 
+    /// The share of `hz` in the last half second, from 0 to 1; `None` when less than that has come without a gap.
+    pub fn share(&self, hz: u32) -> Option<f64> {
+        self.party.share_of(hz)
+    }
+
     /// Waits until nothing but silence has arrived for one second.
     pub async fn hears_silence(&self) {
         self.party.listen();

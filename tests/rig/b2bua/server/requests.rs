@@ -80,6 +80,10 @@ impl Server {
 
     /// The phones that still ring for the party learn that another one has answered, as `app_queue` and `Dial()` say it.
     pub(super) fn cancel_others(&mut self, party: &Arc<Party>) {
+        self.cancel(party, "Q.850;cause=26");
+    }
+
+    fn cancel(&mut self, party: &Arc<Party>, reason: &str) {
         let mut cancels = Vec::new();
         for dialog in self.dialogs.iter_mut().filter(|dialog| Arc::ptr_eq(&dialog.leg.party(), party)) {
             let DialogState::Ringing(invite) = &dialog.state else { continue };
@@ -88,7 +92,7 @@ impl Server {
                 cancel.append(header, invite.value(header).unwrap());
             }
             cancel.append(Header::CSeq, "1 CANCEL");
-            cancel.append(Header::Reason, "Q.850;cause=26");
+            cancel.append(Header::Reason, reason);
             dialog.state = DialogState::Cancelled;
             cancels.push((dialog.connection, cancel));
         }
@@ -122,7 +126,11 @@ impl Server {
     }
 
     pub fn hang_up(&mut self, party: &Arc<Party>) {
-        self.end(self.dialog_with(party));
+        let index = self.dialog_with(party);
+        match self.dialogs[index].state {
+            DialogState::Ringing(_) => self.cancel(party, "Q.850;cause=16"),
+            _ => self.end(index),
+        }
     }
 
     pub fn move_call(&mut self, party: &Arc<Party>) {

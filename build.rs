@@ -69,9 +69,9 @@ fn add_phone(assets: &mut Assets) -> Result<()> {
     assets.add_hashed("/webphone/", "worker.js", minify_js("worker.js", &worker)?.into_bytes())?;
     let start = read("widget/phone/start.js")?.replace("{{protocol.version}}", &host_protocol::VERSION.to_string());
     let start = assets.fill(&start)?;
-    assets.add_hashed("/webphone/", "start.js", minify_js("start.js", &start)?.into_bytes())?;
-    let index = assets.fill(&read("widget/phone/index.html")?)?;
-    assets.add("/webphone/", "index.html", minify_html(&index).into_bytes())?;
+    assets.add_inline("start.js", minify_js("start.js", &start)?);
+    let index = assets.fill(&minify_html(&read("widget/phone/index.html")?))?;
+    assets.add("/webphone/", "index.html", index.into_bytes())?;
     Ok(())
 }
 

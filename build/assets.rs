@@ -6,6 +6,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::{env, fs};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
 use crate::{Result, is_small};
@@ -13,8 +15,10 @@ use crate::{Result, is_small};
 #[derive(Default)]
 pub struct Assets {
     list: Vec<Asset>,
-    /// `phone.js` → `phone-0f3c….js`
+    /// `phone.js` → `phone-0f3c….js`, or the script itself where it is inline.
     names: BTreeMap<String, String>,
+    /// Sources of the inline scripts, as `script-src` names them.
+    inline_scripts: Vec<String>,
 }
 
 struct Asset {
@@ -46,7 +50,14 @@ impl Assets {
         Ok(file)
     }
 
-    /// Puts the hashed names in the place of `{{name}}`.
+    /// A script that the page has inline, as it is: the policy of the page allows it by its hash (CSP 3, section 2.3.1).
+    pub fn add_inline(&mut self, name: &str, script: String) {
+        let hash = BASE64_STANDARD.encode(Sha256::digest(&script));
+        self.inline_scripts.push(format!("'sha256-{hash}'"));
+        self.names.insert(name.to_owned(), script);
+    }
+
+    /// Puts the hashed names, or the inline scripts, in the place of `{{name}}`.
     pub fn fill(&self, source: &str) -> Result<String> {
         let mut out = source.to_owned();
         for (name, file) in &self.names {
@@ -89,6 +100,8 @@ impl Assets {
             .map_err(|e| e.to_string())?;
         }
         table.push_str("];\n");
+        let inline = self.inline_scripts.join(" ");
+        writeln!(table, "/// For `script-src`.\nconst INLINE_SCRIPTS: &str = {inline:?};").map_err(|e| e.to_string())?;
         let path = out_dir.join("assets.rs");
         fs::write(&path, table).map_err(|e| format!("{}: {e}", path.display()))
     }

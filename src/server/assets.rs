@@ -30,10 +30,9 @@ include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 const LOADER: &str = "/webphone/loader.js";
 const PHONE_PAGE: &str = "/webphone/";
 
-/// For the phone page, with the tenant's `frame-ancestors` after it. Its styles and scripts are files, so nothing inline
-/// is allowed.
-const PHONE_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; \
-    worker-src 'self'; style-src 'self'; img-src 'self' https: data:; \
+/// What the phone page may load besides scripts. All but the script that starts the phone are files, so nothing else is
+/// allowed inline.
+const PHONE_POLICY: &str = "worker-src 'self'; style-src 'self'; img-src 'self' https: data:; \
     media-src 'self' https: blob:; connect-src 'self' https: ws: wss:; base-uri 'none'; form-action 'none'";
 
 /// For the site: it runs the loader, which frames the phone.
@@ -88,8 +87,10 @@ impl Asset {
             let policy = match frame_ancestors {
                 None => HeaderValue::from_static(SITE_POLICY),
                 // It consists of origins, which are ASCII; what is none is framed by nobody.
-                Some(ancestors) => HeaderValue::try_from(format!("{PHONE_POLICY}; {ancestors}"))
-                    .unwrap_or_else(|_| HeaderValue::from_static("frame-ancestors 'none'")),
+                Some(ancestors) => HeaderValue::try_from(format!(
+                    "default-src 'none'; script-src 'self' {INLINE_SCRIPTS} 'wasm-unsafe-eval'; {PHONE_POLICY}; {ancestors}"
+                ))
+                .unwrap_or_else(|_| HeaderValue::from_static("frame-ancestors 'none'")),
             };
             headers.insert(CONTENT_SECURITY_POLICY, policy);
             headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

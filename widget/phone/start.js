@@ -1,5 +1,5 @@
-// Starts the phone. It is a file of its own because the page's Content Security Policy allows no
-// inline script.
+// Starts the phone. The page has it inline, by its hash in the page's Content Security Policy: what it asks for is on
+// its way a round trip earlier.
 // The agent's SharedWorker is started here, in parallel with the phone's WebAssembly module, before the
 // account is known; the phone takes over its open port (src/agent_client/agent_port.rs). BITCALL_READY is
 // also posted here, and messages of the host page that arrive before the phone listens are stored

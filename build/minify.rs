@@ -7,8 +7,8 @@ pub fn minify_js(name: &str, source: &str) -> Result<String> {
     use oxc_minifier::{Minifier, MinifierOptions};
 
     let allocator = oxc_allocator::Allocator::default();
-    // The loader is a classic script, everything else a module.
-    let kind = if name == "loader.js" { oxc_span::SourceType::cjs() } else { oxc_span::SourceType::mjs() };
+    // These are classic scripts, everything else is a module.
+    let kind = if matches!(name, "loader.js" | "start.js") { oxc_span::SourceType::cjs() } else { oxc_span::SourceType::mjs() };
     let parsed = oxc_parser::Parser::new(&allocator, source, kind).parse();
     if let Some(error) = parsed.diagnostics.first() {
         return Err(format!("{name}: {error}"));

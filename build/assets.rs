@@ -101,7 +101,8 @@ impl Assets {
         }
         table.push_str("];\n");
         let inline = self.inline_scripts.join(" ");
-        writeln!(table, "/// For `script-src`.\nconst INLINE_SCRIPTS: &str = {inline:?};").map_err(|e| e.to_string())?;
+        writeln!(table, "/// For `script-src`.\nconst INLINE_SCRIPTS: &str = {inline:?};")
+            .map_err(|e| e.to_string())?;
         let path = out_dir.join("assets.rs");
         fs::write(&path, table).map_err(|e| format!("{}: {e}", path.display()))
     }

@@ -8,7 +8,11 @@ pub fn minify_js(name: &str, source: &str) -> Result<String> {
 
     let allocator = oxc_allocator::Allocator::default();
     // These are classic scripts, everything else is a module.
-    let kind = if matches!(name, "loader.js" | "start.js") { oxc_span::SourceType::cjs() } else { oxc_span::SourceType::mjs() };
+    let kind = if matches!(name, "loader.js" | "start.js") {
+        oxc_span::SourceType::cjs()
+    } else {
+        oxc_span::SourceType::mjs()
+    };
     let parsed = oxc_parser::Parser::new(&allocator, source, kind).parse();
     if let Some(error) = parsed.diagnostics.first() {
         return Err(format!("{name}: {error}"));

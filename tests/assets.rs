@@ -112,7 +112,8 @@ async fn pages_carry_a_restrictive_content_security_policy() {
         assert!(policy.ends_with("frame-ancestors 'none'"), "{path} without a tenant's key: {policy}");
         assert_eq!(header(&page, "x-content-type-options"), "nosniff");
         let html = std::str::from_utf8(page.body()).unwrap();
-        let inline = html.split("<script").skip(1).filter_map(|script| script.split("</script>").next()?.split_once('>'));
+        let inline =
+            html.split("<script").skip(1).filter_map(|script| script.split("</script>").next()?.split_once('>'));
         for (_, script) in inline.filter(|(attributes, _)| !attributes.contains("src=")) {
             let hash = format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(script)));
             assert!(policy.contains(&hash), "{path}: {policy} without the hash of\n{script}");

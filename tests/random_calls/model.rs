@@ -51,14 +51,17 @@ impl Model {
     pub fn hold_displayed(&mut self, displayed: Number) {
         let held = !self.is_held(displayed);
         self.hold_all();
-        let conversation = self.conversation(displayed);
-        conversation.iter().for_each(|n| self.call(*n).held = held);
+        for n in self.conversation(displayed) {
+            self.call(n).held = held;
+        }
     }
 
     pub fn merge(&mut self, displayed: Number, with: Number) {
         self.together = self.conversation(displayed);
         self.together.push(with);
-        self.together.clone().iter().for_each(|n| self.call(*n).held = false);
+        for n in self.together.clone() {
+            self.call(n).held = false;
+        }
     }
 
     /// `n` is in a conference no more; one of a single party is none.

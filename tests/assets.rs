@@ -103,7 +103,7 @@ async fn files_with_a_content_hash_in_their_name_are_immutable() {
 #[tokio::test]
 async fn pages_carry_a_restrictive_content_security_policy() {
     let site = Site::start();
-    for path in ["/", "/webphone/"] {
+    for (path, inline_scripts) in [("/", 0), ("/webphone/", 1)] {
         let page = site.get(path, &[]).await;
         assert_eq!(page.status(), StatusCode::OK);
         let policy = header(&page, "content-security-policy");
@@ -114,7 +114,9 @@ async fn pages_carry_a_restrictive_content_security_policy() {
         let html = std::str::from_utf8(page.body()).unwrap();
         let inline =
             html.split("<script").skip(1).filter_map(|script| script.split("</script>").next()?.split_once('>'));
-        for (_, script) in inline.filter(|(attributes, _)| !attributes.contains("src=")) {
+        let inline: Vec<_> = inline.filter(|(attributes, _)| !attributes.contains("src=")).collect();
+        assert_eq!(inline.len(), inline_scripts, "{path}");
+        for (_, script) in inline {
             let hash = format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(script)));
             assert!(policy.contains(&hash), "{path}: {policy} without the hash of\n{script}");
         }

@@ -12,19 +12,6 @@ use crate::rig::kamailio::Kamailio;
 use crate::rig::office::Office;
 use crate::rig::test_bed::{TestPhone, page, signed_in_as};
 
-/// A phone in Firefox, registered.
-async fn open_phone(firefox: &Firefox, host: &Host) -> TestPhone {
-    let host_page = firefox.open(&host.url("/")).await;
-    let frame = host_page.phone().await;
-    host_page.until("BitcallWebphone.isRegistered()").await;
-    TestPhone { host_page, frame }
-}
-
-async fn reload(phone: &mut TestPhone) {
-    phone.host_page.reload().await;
-    phone.frame = phone.host_page.phone().await;
-}
-
 #[tokio::test]
 async fn calls_placed_and_answered_have_sound_both_ways_and_one_is_held_and_survives_a_reload_in_firefox() {
     let kamailio = Kamailio::start().await;
@@ -39,7 +26,7 @@ async fn calls_placed_and_answered_have_sound_both_ways_and_one_is_held_and_surv
     });
     bitcall.patch(settings).await;
     let firefox = Firefox::start().await;
-    let mut phone = open_phone(&firefox, &host).await;
+    let mut phone = TestPhone::open_in_firefox(&firefox, &host.url("/")).await;
 
     let mut anna = Baresip::start(&kamailio, 3, 900, true).await;
     phone.host_page.eval("BitcallWebphone.call('agent3,1*')").await;
@@ -56,7 +43,7 @@ async fn calls_placed_and_answered_have_sound_both_ways_and_one_is_held_and_surv
     phone.frame.hears_only(900).await;
 
     // Firefox ends a SharedWorker with its last page, and the agent with it.
-    reload(&mut phone).await;
+    phone.reload().await;
     phone.frame.hears_only(900).await;
     anna.hears(Firefox::TONE).await;
 
@@ -81,7 +68,7 @@ async fn early_media_hold_music_a_recording_and_a_conference_are_heard_in_firefo
     let settings = json!({ "behavior": { "recording": { "stereo": true } } });
     let (_bitcall, host) = Office::serve(&b2bua, "enterprise", settings).await;
     let firefox = Firefox::start().await;
-    let mut phone = open_phone(&firefox, &host).await;
+    let mut phone = TestPhone::open_in_firefox(&firefox, &host.url("/")).await;
     let (anna, bert) = (b2bua.far_end("201", "Anna", 900), b2bua.far_end("202", "Bert", 1_300));
 
     // An announcement before the answer, which Firefox knows no provisional answers for; then the same device with other
@@ -104,7 +91,7 @@ async fn early_media_hold_music_a_recording_and_a_conference_are_heard_in_firefo
     anna.hears(Firefox::TONE).await;
     phone.frame.hears_only(900).await;
     // Another page of the same agent comes and goes.
-    let other = open_phone(&firefox, &host).await;
+    let other = TestPhone::open_in_firefox(&firefox, &host.url("/")).await;
     other.frame.sees("In another window").await;
     other.host_page.close().await;
     anna.longest_silence_in(16_000).await;
@@ -126,7 +113,7 @@ async fn early_media_hold_music_a_recording_and_a_conference_are_heard_in_firefo
     bert.hears_notes(&[Firefox::TONE, 900]).await;
     phone.frame.hears_each(&[900, 1_300]).await;
 
-    reload(&mut phone).await;
+    phone.reload().await;
     phone.frame.hears_each(&[900, 1_300]).await;
     anna.hears_notes(&[Firefox::TONE, 1_300]).await;
     bert.hears_notes(&[Firefox::TONE, 900]).await;

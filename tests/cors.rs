@@ -102,7 +102,7 @@ async fn the_phones_page_names_who_may_frame_it_each_time() {
     let framed_by = async |query: &str| {
         let page = bitcall.send("GET", &format!("/webphone/{query}"), &[("if-none-match", "*")], "").await;
         assert_eq!((page.status.as_u16(), page.headers.get("etag")), (200, None));
-        assert_eq!(page.headers["cache-control"], "private, no-cache");
+        assert_eq!(page.headers["cache-control"], "private, no-cache, no-transform");
         let policy = page.headers["content-security-policy"].to_str().unwrap();
         policy.split_once("frame-ancestors ").unwrap_or_else(|| panic!("{policy}")).1.to_owned()
     };

@@ -8,7 +8,7 @@ mod moves;
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::model::Model;
 use crate::rig::b2bua::{B2bua, FarEnd};
@@ -16,6 +16,7 @@ use crate::rig::browser::Browser;
 use crate::rig::firefox::Firefox;
 use crate::rig::office::Office;
 use crate::rig::test_bed::TestPhone;
+use crate::rig::wait::until;
 
 /// Index into [`FAR_ENDS`].
 type Number = usize;
@@ -131,9 +132,7 @@ impl<'a> RandomCalls<'a> {
 
     fn heard_by(&self, n: Number) -> Vec<u32> {
         let tones = [PERSON, FAR_ENDS[0].hz, FAR_ENDS[1].hz, FAR_ENDS[2].hz];
-        let is_up = self.model.calls.contains_key(&n);
-        let heard = tones.into_iter().filter(|hz| self.far[n].share(*hz).is_some_and(|share| share > HEARD));
-        heard.filter(|_| is_up).collect()
+        tones.into_iter().filter(|hz| self.far[n].share(*hz).is_some_and(|share| share > HEARD)).collect()
     }
 
     async fn heard_here(&self) -> Vec<f64> {
@@ -155,7 +154,7 @@ impl<'a> RandomCalls<'a> {
         let waiting: Vec<Number> = model.calls.keys().copied().collect();
         let frame = &self.pages[0].frame;
         let names = "[...document.querySelectorAll('button')].map((b) => b.ariaLabel ?? '').join('\\n')";
-        let displayed = crate::rig::wait::until("one conversation to be displayed", async || {
+        let displayed = until("one conversation to be displayed", async || {
             let buttons = frame.try_eval(names).await?;
             let buttons: Vec<&str> = buttons.as_str().unwrap_or_default().lines().collect();
             let listed = |n: Number| buttons.iter().any(|b| b.starts_with("Switch to") && b.contains(FAR_ENDS[n].name));
@@ -173,19 +172,19 @@ impl<'a> RandomCalls<'a> {
 
 /// The sequence of this run: the given one, unless the environment names another.
 fn sequence(seed: u64, moves: usize) -> (u64, usize) {
-    let other = std::env::var("RANDOM_CALLS").ok().and_then(|named| {
-        let (seed, moves) = named.split_once(':')?;
-        Some((seed.parse().ok()?, moves.parse().ok()?))
-    });
-    other.unwrap_or((seed, moves))
+    let Ok(named) = std::env::var("RANDOM_CALLS") else { return (seed, moves) };
+    let numbers = named.split_once(':').and_then(|(seed, moves)| Some((seed.parse().ok()?, moves.parse().ok()?)));
+    numbers.unwrap_or_else(|| panic!("RANDOM_CALLS={named} ought to be seed:moves, e.g. 10:60"))
 }
 
-/// Three calls at once; far ends on hold hear silence.
-const SETTINGS: fn() -> serde_json::Value = || json!({ "behavior": { "holdMusic": { "enabled": false } } });
+/// Far ends on hold hear silence.
+fn without_music() -> Value {
+    json!({ "behavior": { "holdMusic": { "enabled": false } } })
+}
 
 async fn in_chromium(seed: u64, moves: usize, pages: usize) {
     let (seed, moves) = sequence(seed, moves);
-    let office = Office::open_in(Browser::start(PERSON).await, "enterprise", SETTINGS()).await;
+    let office = Office::open_in(Browser::start(PERSON).await, "enterprise", without_music()).await;
     let mut open = Vec::new();
     for _ in 1..pages {
         open.push(office.another_page().await);
@@ -211,14 +210,10 @@ async fn everybody_hears_whom_they_ought_to_hear_in_firefox() {
     let (seed, moves) = sequence(3, 25);
     let firefox = Firefox::start().await;
     let b2bua = B2bua::start().await;
-    let (_bitcall, host) = Office::serve(&b2bua, "enterprise", SETTINGS()).await;
+    let (_bitcall, host) = Office::serve(&b2bua, "enterprise", without_music()).await;
     let mut pages = Vec::new();
     for _ in 0..2 {
-        let host_page = firefox.open(&host.url("/")).await;
-        let frame = host_page.phone().await;
-        host_page.eval("BitcallWebphone.toggle()").await;
-        host_page.until("BitcallWebphone.isRegistered()").await;
-        pages.push(TestPhone { host_page, frame });
+        pages.push(TestPhone::open_in_firefox(&firefox, &host.url("/")).await);
     }
     RandomCalls::new(seed, &b2bua, pages, Hands::Script).run(moves).await;
 }

@@ -10,12 +10,6 @@ use crate::rig::browsing_context::BrowsingContext;
 const ENTRIES: &str = "['navigation', 'resource', 'mark'].flatMap((type) => performance.getEntriesByType(type))
     .map((entry) => [entry.name, performance.timeOrigin + entry.startTime, entry.duration])
     .concat([['started', performance.timeOrigin, 0]])";
-/// The same of tasks that blocked the page's thread for 50 ms or longer.
-const LONG_TASKS: &str = "new Promise((done) => {
-    setTimeout(() => done([]), 200);
-    const seen = (list) => list.getEntries().map((task) => ['long task', performance.timeOrigin + task.startTime, task.duration]);
-    new PerformanceObserver((list) => done(seen(list))).observe({ type: 'longtask', buffered: true });
-})";
 /// Milliseconds per column.
 const SCALE: f64 = 2.0;
 
@@ -24,7 +18,6 @@ pub async fn print(browser: &Browser, page: &BrowsingContext) {
     let begin = page.eval("performance.timeOrigin").await.as_f64().unwrap();
     let mut rows = rows("host page", &page.eval(ENTRIES).await);
     rows.extend(self::rows("frame", &page.phone().await.eval(ENTRIES).await));
-    rows.extend(self::rows("frame", &page.phone().await.eval(LONG_TASKS).await));
     rows.extend(self::rows("worker", &in_worker(browser).await));
     let moments = page.eval("[['DOMContentLoaded', readyAt, 0], ['registered', registeredAt, 0]]").await;
     rows.extend(self::rows("host page", &moments));

@@ -61,8 +61,9 @@ impl Asset {
         let mut response = Response::new(Body::empty());
         let headers = response.headers_mut();
         if frame_ancestors.is_some() {
-            // With no-store the pages around it would be kept out of the browser's back/forward cache.
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+            // With no-store the pages around it would be kept out of the browser's back/forward cache. A proxy that rewrote the
+            // inline script would stop the phone, as its hash would be another (RFC 9111 section 5.2.2.6).
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache, no-transform"));
         } else {
             headers.insert(ETAG, tag(self.etag, coding));
             headers.insert(CACHE_CONTROL, HeaderValue::from_static(self.caching()));

@@ -1,6 +1,7 @@
 //! What a person, a far end, the network and the browser do.
 
-use super::{FAR_ENDS, Hands, Number, RandomCalls};
+use super::model::Model;
+use super::{FAR_ENDS, Hands, Number, PERSON, RandomCalls};
 use crate::rig::wait::until;
 
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +103,6 @@ impl RandomCalls<'_> {
         let is_free = !is_up && self.model.parked != Some(n);
         let in_conference = displayed.is_some_and(|d| self.model.together.contains(&d));
         let is_party = in_conference && self.model.together.contains(&n) && !self.model.is_held(n);
-        let is_displayed = displayed.filter(|_| !in_conference);
         // Where the media of the displayed call are.
         let there = displayed.map_or(page, |d| self.model.calls[&d].page);
         let name = FAR_ENDS[n].name;
@@ -161,8 +161,7 @@ impl RandomCalls<'_> {
                 self.model.end(n);
             }
             (Move::Records, Some(_)) => self.presses(there, "Record").await,
-            (Move::Parks, _) if self.model.parked.is_none() && is_displayed.is_some() => {
-                let d = is_displayed.unwrap();
+            (Move::Parks, Some(d)) if !in_conference && self.model.parked.is_none() => {
                 self.transfers(there, "700").await;
                 self.model.end(d);
                 self.model.parked = Some(d);
@@ -172,7 +171,7 @@ impl RandomCalls<'_> {
                 self.dials(page, "701").await;
                 self.begins(parked, page);
             }
-            (Move::TransfersInVain, _) if is_displayed.is_some_and(|d| !self.model.is_held(d)) => {
+            (Move::TransfersInVain, Some(d)) if !in_conference && !self.model.is_held(d) => {
                 self.transfers(there, "999").await;
                 self.pages[there].frame.sees("was not reached").await;
             }
@@ -185,15 +184,15 @@ impl RandomCalls<'_> {
             (Move::FarMoves, _) if is_up && !self.model.is_held(n) => self.far[n].moves(),
             (Move::FarLosesPath, _) if is_up => {
                 self.far[n].loses_path();
-                if self.model.heard_by(n, super::PERSON).contains(&super::PERSON) {
-                    self.far[n].hears_no_more(super::PERSON).await;
+                if self.model.heard_by(n, PERSON).contains(&PERSON) {
+                    self.far[n].hears_no_more(PERSON).await;
                 }
             }
             (Move::FarRefreshes, _) if is_up => self.far[n].refreshes(),
             (Move::FarSaysSomething, _) if is_up => self.far[n].says("Hello"),
             (Move::ServerRestarts, _) if self.random.below(3) == 0 => {
                 self.b2bua.restarts();
-                self.model = super::Model::default();
+                self.model = Model::default();
                 for page in &self.pages {
                     page.ready().await;
                 }

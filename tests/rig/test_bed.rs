@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::bitcall::Bitcall;
 use super::browser::Browser;
 use super::browsing_context::BrowsingContext;
+use super::firefox::Firefox;
 use super::host::Host;
 use super::kamailio::Kamailio;
 use super::wait::until;
@@ -48,7 +49,17 @@ pub fn signed_in_as(username: &str, domain: &str, password: &str) -> String {
 impl TestPhone {
     /// Opens the page, and the phone's panel on it.
     pub async fn open(browser: &Browser, url: &str) -> Self {
-        let host_page = browser.open(url).await;
+        Self::on(browser.open(url).await).await
+    }
+
+    /// The same in Firefox, and the phone is registered.
+    pub async fn open_in_firefox(firefox: &Firefox, url: &str) -> Self {
+        let phone = Self::on(firefox.open(url).await).await;
+        phone.host_page.until("BitcallWebphone.isRegistered()").await;
+        phone
+    }
+
+    async fn on(host_page: BrowsingContext) -> Self {
         let frame = host_page.phone().await;
         host_page.eval("BitcallWebphone.toggle()").await;
         Self { host_page, frame }

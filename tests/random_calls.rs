@@ -119,10 +119,7 @@ impl<'a> RandomCalls<'a> {
                     screens.push(page.frame.text().await.replace('\n', " / "));
                 }
                 panic!(
-                    "far ends hear {heard:?} instead of {wanted:?}, the person {here:?} instead of {wanted_here:?}\n\
-                     {:?}\n{}\n{}",
-                    self.model,
-                    self.log.join("\n"),
+                    "far ends hear {heard:?} instead of {wanted:?}, the person {here:?} instead of {wanted_here:?}\n{}",
                     screens.join("\n"),
                 );
             }
@@ -167,6 +164,14 @@ impl<'a> RandomCalls<'a> {
         })
         .await;
         model.displayed = Some(displayed);
+    }
+}
+
+impl Drop for RandomCalls<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("──── moves ────\n{}\n{:?}", self.log.join("\n"), self.model);
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use bitcall_wire::agent_protocol::{
     ToAgent, ToPage,
 };
 
-use crate::call::{Call, CallPhase, MakingOffer, Negotiation, OfferMethod, Voice};
+use crate::call::{Call, CallPhase, MakingOffer, Negotiation, OfferMethod, RemoteOffer, Voice};
 use crate::conference::Conference;
 use crate::pages::{Pages, PortId};
 
@@ -244,17 +244,24 @@ impl CallList {
     }
 
     /// Sends `CallIncoming` to pages that do not know of a ringing call: they attached later, or while it was
-    /// being answered on another page.
+    /// being answered on another page. Those that the person sees get its offer as well.
     fn announce_ringing_calls(&mut self) {
         for call in &mut self.calls {
-            if !matches!(call.phase, CallPhase::Incoming { .. }) {
+            let CallPhase::Incoming { offer } = &call.phase else {
                 continue;
-            }
+            };
+            let offer = offer.clone();
             for page in self.pages.iter() {
                 if !call.notified.contains(&page.name) {
                     call.notified.push(page.name.clone());
                     let event = AgentEvent::CallIncoming { call: call.snapshot() };
                     self.out.push_back(CallListOutput::ToPage { port: page.port, message: ToPage::Event { event } });
+                    if let RemoteOffer::Description(offer) = &offer
+                        && page.visible
+                    {
+                        let message = ToPage::RingingOffer { call: call.id.clone(), offer: offer.clone() };
+                        self.out.push_back(CallListOutput::ToPage { port: page.port, message });
+                    }
                 }
             }
         }

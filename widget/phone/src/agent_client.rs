@@ -464,6 +464,7 @@ impl AgentClientShared {
                 }
                 return;
             }
+            ToPage::RingingOffer { call, offer } => return self.media.prepare_answer(call, offer),
             ToPage::Snapshot { snapshot } => self.media.apply_snapshot(snapshot, &self.page),
             ToPage::Keep { record } => {
                 self.take_kept();

@@ -21,6 +21,7 @@ mod mute_states;
 mod outgoing_audio;
 pub(crate) mod page_audio;
 mod peer_connection;
+mod prepared_answer;
 mod prepared_offer;
 mod sdp;
 pub(crate) mod sound_file;
@@ -39,11 +40,10 @@ use bitcall_wire::small_map::SmallMap;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{AudioBuffer, AudioContext, HtmlAudioElement, MediaStream};
 
-use crate::browser::{BrowserTimer, EventListener, media_devices, monotonic_ms, sleep};
+use crate::browser::{BrowserTimer, EventListener, media_devices, sleep};
 use crate::recordings::RecordingSources;
+use crate::secondary;
 use crate::tones::Tones;
-use crate::tones::patterns::auto_answer_tone;
-use crate::tones::synthesizer::PlayingPattern;
 use call_media::CallMedia;
 use conference::Conference;
 pub(crate) use conference::update_conference;
@@ -55,15 +55,13 @@ use mute_states::MuteStates;
 pub(crate) use outgoing_audio::{OutgoingAudio, start_hold_music};
 use page_audio::PageAudio;
 pub(crate) use peer_connection::error_name;
+pub(crate) use prepared_answer::{PreparedAnswer, make as make_answer};
 use prepared_offer::{OfferCache, PrepareReason};
 use speaker::Speaker;
 use voice_gate::VoiceGates;
 
 /// How often [`MediaNotice::Levels`] is sent while a call is active.
 const LEVELS_INTERVAL_MS: i32 = 100;
-
-/// How late the tone may begin before a call is answered by itself.
-const MAX_TONE_DELAY_MS: u64 = 1_000;
 
 /// How long a hold of this page may stay unknown to the agent's snapshots. The agent replies within milliseconds;
 /// the second part lets snapshots be handled that have waited while the page was frozen.
@@ -147,6 +145,8 @@ pub(crate) struct MediaShared {
     on_notice: Box<dyn Fn(MediaNotice)>,
     levels: RefCell<Option<(CallId, BrowserTimer)>>,
     offer_cache: OfferCache,
+    /// To the call that rings; of several, to the last one.
+    prepared_answer: RefCell<Option<Rc<PreparedAnswer>>>,
     device_changes: RefCell<Option<EventListener>>,
     sound_blocked: Cell<bool>,
     /// The running calls have lost their microphone.
@@ -174,6 +174,7 @@ impl Media {
             on_notice: Box::new(on_notice),
             levels: RefCell::default(),
             offer_cache: OfferCache::default(),
+            prepared_answer: RefCell::default(),
             device_changes: RefCell::default(),
             sound_blocked: Cell::new(false),
             microphone_lost: Cell::new(false),
@@ -262,22 +263,6 @@ impl Media {
         }
     }
 
-    /// Plays the tone before a call is answered by itself. False where it was not heard, or too late.
-    pub async fn play_auto_answer_tone(&self) -> bool {
-        let asked_at = monotonic_ms();
-        let Some(context) = self.0.audio.running_context().await else {
-            return false;
-        };
-        // The browser may have waited for a gesture.
-        if monotonic_ms() > asked_at + MAX_TONE_DELAY_MS {
-            return false;
-        }
-        let pattern = auto_answer_tone();
-        let playing = PlayingPattern::start(&context, &pattern);
-        sleep(pattern.period_ms).await;
-        playing.is_some()
-    }
-
     /// Plays the tone of a dialer key without sending it.
     pub fn key_tone(&self, digit: char) {
         self.0.tones.play_key(digit);
@@ -342,9 +327,18 @@ impl Media {
         self.0.call_media_or_new(call).start_outgoing(prepared)
     }
 
-    /// A prepared offer contains addresses of a network that may be gone.
+    /// A call rings: makes its answer already.
+    pub(crate) fn prepare_answer(&self, call: &str, offer: &str) {
+        let prepared = PreparedAnswer::of(call, offer);
+        self.0.prepared_answer.replace(Some(Rc::clone(&prepared)));
+        let media = Rc::clone(&self.0);
+        secondary::when_loaded(move |part| (part.make_answer)(media, &prepared));
+    }
+
+    /// What is prepared contains addresses of a network that may be gone.
     pub(crate) fn network_changed(&self) {
         self.0.offer_cache.discard();
+        self.0.prepared_answer.take();
     }
 
     /// A call is being answered.
@@ -374,6 +368,7 @@ impl Media {
             call_media.close();
         }
         self.0.offer_cache.clear();
+        self.0.prepared_answer.take();
         self.0.gates.take();
         self.0.conference.take();
         self.0.early_media.take();
@@ -412,6 +407,7 @@ impl Media {
                 self.close(&call.id);
             }
         }
+        self.0.keep_prepared_answer(snapshot);
         for call in &snapshot.calls {
             if let Some(call_media) = self.0.call_media(&call.id) {
                 call_media.digits().follow(call);

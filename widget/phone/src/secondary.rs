@@ -8,17 +8,18 @@
 //! - A screen is drawn by [`crate::screens::secondary::draw`], which says what happens while the part is not there.
 //! - Its styles are in css/secondary, of which each file is named in [`STYLES`].
 //! - A [`UserAction`] of such a screen goes through [`App::pass_to_secondary`] to [`crate::app::secondary::handle`].
-//! - Whatever else needs the part awaits [`load`], which is instant once it is there.
+//! - Whatever else needs the part goes through [`when_loaded`], which is instant once it is there.
 
 use std::rc::{Rc, Weak};
 
 use bitcall_wire::agent_protocol::{CallId, CallSnapshot};
 use sycamore::web::View;
+use wasm_bindgen_futures::spawn_local;
 use wasm_split_helpers::{SplitLoaderError, wasm_split};
 
 use crate::app::call_reports::CallsToReport;
 use crate::app::{self, App};
-use crate::media::{self, OutgoingAudio};
+use crate::media::{self, OutgoingAudio, PreparedAnswer};
 use crate::page;
 use crate::recordings::{self, RecordingContext, RecordingService};
 use crate::screens;
@@ -54,6 +55,9 @@ pub struct Secondary {
     pub(crate) recordings: fn(RecordingContext) -> Rc<dyn RecordingService>,
     pub handle: fn(&Rc<App>, UserAction),
     pub(crate) report_calls: fn(&App, CallsToReport),
+    /// `asked_at`: by the page's monotonic clock.
+    pub(crate) auto_answer: fn(&Rc<App>, CallId, u64),
+    pub(crate) make_answer: fn(Rc<media::MediaShared>, &Rc<PreparedAnswer>),
     pub(crate) start_hold_music: fn(Weak<OutgoingAudio>),
     pub(crate) update_conference: fn(&Rc<media::MediaShared>),
 }
@@ -75,7 +79,22 @@ pub fn load() -> Result<Secondary, SplitLoaderError> {
         recordings: recordings::service::start,
         handle: app::secondary::handle,
         report_calls: app::call_reports::report,
+        auto_answer: app::auto_answer::auto_answer,
+        make_answer: media::make_answer,
         start_hold_music: media::start_hold_music,
         update_conference: media::update_conference,
     })
+}
+
+/// Calls `then` as soon as the part is there; never where it cannot be had.
+pub fn when_loaded(then: impl FnOnce(Secondary) + 'static) {
+    call_when_loaded(Box::new(then));
+}
+
+fn call_when_loaded(then: Box<dyn FnOnce(Secondary)>) {
+    spawn_local(async move {
+        if let Ok(part) = load().await {
+            then(part);
+        }
+    });
 }

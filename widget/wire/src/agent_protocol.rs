@@ -218,6 +218,12 @@ pub enum ToPage {
         request_id: u32,
         request: MediaRequest,
     },
+    /// The offer of a call that rings. A page may make its answer before the person wants it, and without telling the far
+    /// end anything; [`MediaRequest::Answer`] asks for it.
+    RingingOffer {
+        call: CallId,
+        offer: String,
+    },
     /// What the page's established calls need to go on without this agent, which may end with the page. The page keeps
     /// it for the next page in this tab ([`ToAgent::SignIn`]). Empty without such a call.
     Keep {
@@ -262,7 +268,7 @@ impl ToPage {
                 | AgentEvent::Transfer { .. }
                 | AgentEvent::HoldFailed { .. } => {}
             },
-            ToPage::Media { .. } | ToPage::Keep { .. } | ToPage::Log { .. } => {}
+            ToPage::Media { .. } | ToPage::RingingOffer { .. } | ToPage::Keep { .. } | ToPage::Log { .. } => {}
         }
     }
 }

@@ -134,7 +134,7 @@ impl Computer {
                             self.arriving.push(Input::Page { port: 1, message });
                         }
                         ToPage::Keep { record } => self.kept = record,
-                        ToPage::Event { .. } | ToPage::Log { .. } => {}
+                        ToPage::Event { .. } | ToPage::RingingOffer { .. } | ToPage::Log { .. } => {}
                     }
                 }
                 Output::Send { .. } | Output::Finished => {}

@@ -462,6 +462,9 @@ impl World {
                 assert!(page.known.remove(&call.id), "the end of {} is told twice", call.id);
             }
             ToPage::Event { event: AgentEvent::AutoAnswerDue { call } } => self.tone_played(port, &call),
+            ToPage::RingingOffer { call, .. } => {
+                assert!(page.known.contains(&call), "an offer of the unknown call {call}");
+            }
             ToPage::Event { .. } | ToPage::Keep { .. } | ToPage::Log { .. } => {}
         }
         for call in silenced {

@@ -22,6 +22,19 @@ fn an_incoming_call_is_sent_to_every_page_and_one_is_the_ringer() {
 }
 
 #[test]
+fn pages_that_the_person_sees_get_the_offer_of_a_ringing_call() {
+    let mut phone = two_pages();
+    phone.send(1, ToAgent::Alive { visible: false });
+    phone.incoming("c1", "102");
+    assert_eq!(phone.ringing_offers(1), [""; 0], "page 1 is hidden");
+    assert_eq!(phone.ringing_offers(2), ["their offer"]);
+    assert!(phone.media_requests(2).is_empty(), "nobody has answered");
+    phone.answer(2, "c1", OtherCalls::Hold);
+    phone.attach(3, "c");
+    assert_eq!(phone.ringing_offers(3), [""; 0], "the call rings no more");
+}
+
+#[test]
 fn a_call_answered_on_one_page_ends_once_on_the_others() {
     let mut phone = two_pages();
     phone.incoming("c1", "102");

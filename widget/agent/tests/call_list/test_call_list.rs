@@ -234,6 +234,16 @@ impl TestCallList {
             .collect()
     }
 
+    pub fn ringing_offers(&self, port: PortId) -> Vec<&str> {
+        let of_page = self.out.iter().filter_map(|out| match out {
+            CallListOutput::ToPage { port: to, message: ToPage::RingingOffer { offer, .. } } if *to == port => {
+                Some(offer.as_str())
+            }
+            _ => None,
+        });
+        of_page.collect()
+    }
+
     pub fn events(&mut self, port: PortId) -> Vec<AgentEvent> {
         take(&mut self.out, |out| match out {
             CallListOutput::ToPage { port: to, message: ToPage::Event { event } } if *to == port => Some(event.clone()),

@@ -18,12 +18,13 @@ use bitcall_wire::small_map::SmallMap;
 use super::App;
 use super::call_reports::LastReport;
 use super::sign_in::recents_name;
-use crate::browser::{BrowserTimer, debug};
+use crate::browser::{BrowserTimer, debug, monotonic_ms};
 use crate::host_port::CommandId;
 use crate::notified_calls::NotifiedCalls;
 use crate::page;
 use crate::recents::{self, RecentCall};
 use crate::screens::caller;
+use crate::secondary;
 use crate::ui::{ClipAction, Screen, Tab, UserAction, as_clause, find_call, focused_call, incoming_call, phone_status};
 
 /// How long the card of an answered call stays after the call has ended.
@@ -84,10 +85,10 @@ impl App {
                 ui.tab.set(Tab::Keypad);
             }
             UserAction::Answer(call, others) => self.with_agent(|agent| {
+                agent.answer(&call, others);
                 ui.digits.set(String::new());
                 ui.keypad_open.set(false);
                 ui.tab.set(Tab::Keypad);
-                agent.answer(&call, others);
             }),
             UserAction::Decline(call) => self.with_agent(|agent| agent.decline(&call)),
             UserAction::HangUp(call) => self.hang_up_together(&call),
@@ -132,7 +133,7 @@ impl App {
                 }
             }
             // Handled by the agent client.
-            ToPage::Media { .. } | ToPage::Keep { .. } => {}
+            ToPage::Media { .. } | ToPage::RingingOffer { .. } | ToPage::Keep { .. } => {}
         }
     }
 
@@ -365,7 +366,10 @@ impl App {
                     self.show_phone();
                 }
             }
-            AgentEvent::AutoAnswerDue { call } => self.auto_answer(call),
+            AgentEvent::AutoAnswerDue { call } => {
+                let (app, asked_at) = (Rc::clone(self), monotonic_ms());
+                secondary::when_loaded(move |part| (part.auto_answer)(&app, call, asked_at));
+            }
             AgentEvent::CallAnswered { call } => {
                 if call.auto_answer {
                     ui.announcement.set(format!("Answered automatically: {}", caller(&call)));
@@ -428,17 +432,6 @@ impl App {
                 ui.call_notice.set((!held).then(|| text.to_owned()));
             }
         }
-    }
-
-    fn auto_answer(self: &Rc<Self>, call: CallId) {
-        let Some(media) = self.media() else { return };
-        self.ui.tab.set(Tab::Keypad);
-        let app = Rc::clone(self);
-        wasm_bindgen_futures::spawn_local(async move {
-            if media.play_auto_answer_tone().await {
-                app.with_agent(|agent| agent.auto_answer(&call));
-            }
-        });
     }
 
     fn handle_ended(self: &Rc<Self>, call: &CallSnapshot, cause: &CallEndCause, duration: u64) {

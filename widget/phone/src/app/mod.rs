@@ -1,5 +1,6 @@
 //! The application: connects the screens with the agent, the media, the host page and the storage.
 
+pub(crate) mod auto_answer;
 pub(crate) mod call_reports;
 mod caller_ids;
 mod calls;

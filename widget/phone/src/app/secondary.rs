@@ -33,11 +33,7 @@ impl App {
         }
         self.load_secondary_part();
         let app = Rc::clone(self);
-        spawn_local(async move {
-            if let Ok(part) = secondary::load().await {
-                (part.handle)(&app, action);
-            }
-        });
+        secondary::when_loaded(move |part| (part.handle)(&app, action));
     }
 
     /// After the sign-in, so that it is there before it is asked for. It also tells with which caller ID the person calls.

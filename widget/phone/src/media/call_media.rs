@@ -385,8 +385,17 @@ impl CallMedia {
         let media = self.media.upgrade().ok_or_else(call_over_error)?;
         self.withdrawable.take();
         let offer = RemoteDescription::parse(text, 0).ok_or_else(no_audio_error)?;
-        let ready = self.microphone_ready(&media).await?;
         let is_first = self.connection.borrow().is_none();
+        if is_first
+            && direction == MediaDirection::SendRecv
+            && let Some((connection, sdp)) = media.take_prepared_answer(&self.call, text)
+        {
+            self.set_connection(&connection);
+            self.rejected.replace(offer.rejected_sections());
+            self.attach_microphone(&media, true).await?;
+            return Ok(offer.answer(&sdp));
+        }
+        let ready = self.microphone_ready(&media).await?;
         let connection = self.connection_for(&offer, is_new_endpoint)?;
         let answered = connection.answer(&offer, direction, self.outgoing.track().as_ref()).await;
         let by_successor = self.is_successor(&connection);

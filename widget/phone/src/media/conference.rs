@@ -87,10 +87,8 @@ impl MediaShared {
             return;
         }
         let inner = Rc::downgrade(self);
-        spawn_local(async move {
-            if let Ok(part) = secondary::load().await
-                && let Some(inner) = inner.upgrade()
-            {
+        secondary::when_loaded(move |part| {
+            if let Some(inner) = inner.upgrade() {
                 (part.update_conference)(&inner);
             }
         });

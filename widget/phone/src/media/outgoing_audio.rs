@@ -141,11 +141,7 @@ impl OutgoingAudio {
         }
         if due {
             let this = Rc::downgrade(self);
-            spawn_local(async move {
-                if let Ok(part) = secondary::load().await {
-                    (part.start_hold_music)(this);
-                }
-            });
+            secondary::when_loaded(move |part| (part.start_hold_music)(this));
         } else {
             self.end_mix();
         }

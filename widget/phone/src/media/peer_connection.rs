@@ -13,8 +13,8 @@ use js_sys::{Array, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    HtmlAudioElement, MediaStream, MediaStreamTrack, RtcConfiguration, RtcOfferOptions, RtcPeerConnection,
-    RtcRtpTransceiver, RtcRtpTransceiverDirection, RtcSdpType, RtcSessionDescriptionInit, RtcSignalingState,
+    HtmlAudioElement, MediaStream, MediaStreamTrack, RtcConfiguration, RtcIceCandidateInit, RtcOfferOptions,
+    RtcPeerConnection, RtcPeerConnectionState, RtcRtpTransceiver, RtcRtpTransceiverDirection, RtcSdpType, RtcSessionDescriptionInit, RtcSignalingState,
     RtcTrackEvent,
 };
 
@@ -209,6 +209,21 @@ impl PeerConnection {
             self.set_local_and_gather(&description, gathers).await
         };
         made.await.map_err(|error| other_error("The answer could not be made", &error))
+    }
+
+    /// Looks for a path to the far end of an offer that was answered without its candidates. The answer with all of our
+    /// own that were found meanwhile; `None` where the browser has given the connection up.
+    pub fn begin(&self, offer: &RemoteDescription<'_>) -> Option<String> {
+        if self.peer.connection_state() != RtcPeerConnectionState::New {
+            return None;
+        }
+        for candidate in offer.candidates() {
+            let init = RtcIceCandidateInit::new(candidate);
+            init.set_sdp_m_line_index(Some(0));
+            // What the browser cannot use, it refuses, as in a description.
+            ignore_rejection(self.peer.add_ice_candidate_with_opt_rtc_ice_candidate_init(Some(&init)));
+        }
+        self.peer.local_description().map(|description| description.sdp())
     }
 
     /// Sets the remote answer to the pending offer.

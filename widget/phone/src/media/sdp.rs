@@ -13,6 +13,12 @@ pub fn hides_addresses(sdp: &str) -> bool {
         .any(|address| address.rsplit('.').next() == Some("local"))
 }
 
+/// The description without its candidates (RFC 8839 §5.1), as if they followed later.
+pub fn without_candidates(sdp: &str) -> String {
+    let stays = |line: &&str| !line.starts_with("a=candidate:") && !line.starts_with("a=end-of-candidates");
+    sdp.split_inclusive('\n').filter(stays).collect()
+}
+
 /// The `setup` line of the far end in an answer, from the agreed descriptions. A remote description that was
 /// an offer has no DTLS role yet (RFC 5763 §5): the far end has the opposite of ours.
 pub fn remote_role(remote: &str, local: &str) -> &'static str {

@@ -84,6 +84,11 @@ impl<'a> RemoteDescription<'a> {
         sdp
     }
 
+    /// The candidates of the audio section (RFC 8839 §5.1), without the `a=`.
+    pub fn candidates(&self) -> impl Iterator<Item = &str> {
+        self.audio.iter().filter_map(|line| line.strip_prefix("a=")).filter(|line| line.starts_with("candidate:"))
+    }
+
     /// The DTLS fingerprints (RFC 8122 §5) of the media section where it has some, else of the session.
     pub fn fingerprints(&self) -> Vec<String> {
         let of = |lines: &Section| -> Vec<String> {

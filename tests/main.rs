@@ -68,7 +68,7 @@ mod pages_without_shared_worker;
 mod password_changed;
 mod phone_frame;
 mod plans;
-mod prepared_offer;
+mod prepared_descriptions;
 mod problem_json;
 mod provisioning;
 mod queued_call_timeout;

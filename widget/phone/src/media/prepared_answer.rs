@@ -38,7 +38,8 @@ impl PreparedAnswer {
 impl MediaShared {
     /// The connection, and the answer that it has made to this offer for a call that sends and receives.
     pub(super) fn take_prepared_answer(&self, call: &str, offer: &str) -> Option<(Rc<PeerConnection>, String)> {
-        let prepared = self.prepared_answer.take().filter(|prepared| prepared.call == call && prepared.offer == offer)?;
+        let prepared =
+            self.prepared_answer.take().filter(|prepared| prepared.call == call && prepared.offer == offer)?;
         let begin = prepared.begin.take()?;
         begin()
     }

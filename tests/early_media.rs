@@ -61,25 +61,32 @@ async fn the_device_that_answers_is_heard_where_a_relay_stands_before_it_and_the
     assert_eq!(test_bed.browser.errors(), Vec::<String>::new());
 }
 
+/// A description without a packet, and one with packets of silence.
 #[tokio::test]
-async fn ring_back_sounds_when_early_media_was_described_and_does_not_come() {
+async fn ring_back_sounds_when_early_media_was_described_and_no_sound_comes() {
     let test_bed = TestBed::open().await;
     let phone = test_bed.open_phone().await;
     let answer = ToneSender::start(&test_bed.kamailio, 1_300).await;
-    let silent = test_bed.kamailio.ports().take_media();
-    let ports = [("early", &*silent.to_string()), ("final", &*answer.port.to_string())];
-    let far = Sipp::called_with(&test_bed.kamailio, "ring-after-description", &ports).await;
+    let nothing = test_bed.kamailio.ports().take_media();
+    let silence = ToneSender::start(&test_bed.kamailio, 0).await;
+    for (calls, early, packets) in [(1, nothing, 0), (2, silence.port, 50)] {
+        let ports = [("early", &*early.to_string()), ("final", &*answer.port.to_string())];
+        let far = Sipp::called_with(&test_bed.kamailio, "ring-after-description", &ports).await;
+        let begun = phone.frame.eval("__rig.tones.begun").await;
 
-    phone.dial(&far.number).await;
-    phone.frame.until("__rig.hear().then((all) => all.some((c) => c.state === 'connected' && c.sent > 50))").await;
-    assert_eq!(phone.frame.eval("__rig.tones.begun").await, 0, "the far end has not said that it rings");
+        phone.dial(&far.number).await;
+        let early = format!("c.state === 'connected' && c.sent > 50 && c.received >= {packets}");
+        phone.frame.until(&format!("__rig.hear().then((all) => all.some((c) => {early}))")).await;
+        assert_eq!(phone.frame.eval("__rig.tones.begun").await, begun, "the far end has not said that it rings");
 
-    far.goes_on().await;
-    phone.frame.until("__rig.tones.sounding").await;
+        far.goes_on().await;
+        phone.frame.until("__rig.tones.sounding").await;
 
-    far.goes_on().await;
-    phone.frame.hears(1_300).await;
-    phone.frame.until("__rig.tones.sounding === 0").await;
-    phone.frame.click("button", "Hang up").await;
-    far.succeeds().await;
+        far.goes_on().await;
+        phone.frame.hears(1_300).await;
+        phone.frame.until("__rig.tones.sounding === 0").await;
+        phone.frame.click("button", "Hang up").await;
+        far.succeeds().await;
+        phone.event("callEnded", calls).await;
+    }
 }

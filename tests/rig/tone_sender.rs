@@ -20,7 +20,7 @@ pub struct ToneSender {
 }
 
 impl ToneSender {
-    /// On a port of Kamailio's block, where rtpengine looks for it.
+    /// On a port of Kamailio's block, where rtpengine looks for it. 0 Hz are packets of silence.
     pub async fn start(kamailio: &Kamailio, hz: u32) -> Self {
         let port = kamailio.ports().take_media();
         let socket = UdpSocket::bind(("127.0.0.1", port)).await.unwrap();
@@ -47,7 +47,7 @@ fn note(number: u16, hz: u32) -> Vec<u8> {
     let mut packet = vec![0x80, 0];
     packet.extend(number.to_be_bytes());
     packet.extend(start.to_be_bytes());
-    packet.extend(hz.to_be_bytes()); // SSRC: another one for every note.
+    packet.extend((hz + 1).to_be_bytes()); // SSRC: another one for every note, and never 0.
     packet.extend((0..u32::from(SAMPLES)).map(|n| {
         let phase = TAU * f64::from(hz) * f64::from(start + n) / RATE;
         #[expect(clippy::cast_possible_truncation, reason = "bounded by the factor")]

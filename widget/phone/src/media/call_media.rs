@@ -23,6 +23,7 @@ use super::sdp::{RejectedSections, RemoteDescription};
 use super::{MediaNotice, MediaShared, stats};
 use crate::browser::mark;
 use crate::recordings::{RecordedSound, RecordingSources};
+use crate::tones::ring_back::Received;
 
 enum MediaTask {
     /// The offer was sent already: attach the microphone.
@@ -213,9 +214,9 @@ impl CallMedia {
         }
     }
 
-    /// How many RTP packets have arrived. `None` without a connection.
-    pub async fn packets_received(&self) -> Option<u64> {
-        Some(stats::packets_received(self.connection()?.peer()).await)
+    /// `None` without a connection.
+    pub async fn received(&self) -> Option<Received> {
+        Some(stats::received(self.connection()?.peer()).await)
     }
 
     /// Measures the audio levels once and notifies the screens.

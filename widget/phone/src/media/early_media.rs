@@ -50,11 +50,11 @@ impl MediaShared {
         };
         let inner = Rc::clone(self);
         spawn_local(async move {
-            let packets = call_media.packets_received().await.unwrap_or(0);
+            let received = call_media.received().await.unwrap_or_default();
             if let Some(watch) = &mut *inner.early_media.borrow_mut()
                 && watch.call.id == call_media.call()
             {
-                watch.early_media.sample(packets, now_ms());
+                watch.early_media.sample(received, now_ms());
             }
             inner.update_ring_back();
         });

@@ -5,6 +5,8 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::RtcPeerConnection;
 
+use crate::tones::ring_back::Received;
+
 /// Linear audio levels, 0.0 to 1.0.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct AudioLevels {
@@ -29,18 +31,20 @@ pub async fn audio_levels(connection: &RtcPeerConnection) -> AudioLevels {
     levels
 }
 
-/// How many RTP packets have arrived.
-pub async fn packets_received(connection: &RtcPeerConnection) -> u64 {
-    let mut packets = 0.0;
+pub async fn received(connection: &RtcPeerConnection) -> Received {
+    let mut received = Received::default();
     for_each_entry(connection, |kind, entry| {
         if kind == "inbound-rtp" {
-            packets += number(entry, "packetsReceived").unwrap_or(0.0);
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of packets")]
+            let packets = number(entry, "packetsReceived").unwrap_or(0.0) as u64;
+            received.packets += packets;
+            if let Some(level) = number(entry, "audioLevel") {
+                received.level = Some(received.level.map_or(level, |other| other.max(level)));
+            }
         }
     })
     .await;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of packets")]
-    let packets = packets as u64;
-    packets
+    received
 }
 
 async fn for_each_entry(connection: &RtcPeerConnection, mut read: impl FnMut(&str, &JsValue)) {

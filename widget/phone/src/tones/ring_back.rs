@@ -1,30 +1,45 @@
 //! When this page plays a local ring-back tone: the far end rings, and no early media flows (RFC 3960 §3.2). A
-//! description in a 183 says nothing about that: many servers send one and no packet. Needs no browser.
+//! description in a 183 says nothing about that: many servers send one and no packet, or packets of silence. Needs no browser.
 
 use bitcall_wire::agent_protocol::{AgentSnapshot, CallSnapshot, CallState};
 
-/// Early media is over when no packet has arrived for so long.
+/// Early media is over when no packet has arrived for so long, and is none when its packets were silent for so long.
 const SILENCE_MS: f64 = 1_000.0;
+
+/// The linear level from which a packet carries sound: −46 dBFS, beyond comfort noise.
+const AUDIBLE: f64 = 0.005;
 
 /// What is known of the packets of a call that is not answered yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct EarlyMedia {
     /// At the last sample.
     packets: Option<u64>,
-    /// When packets last arrived, by a monotonic clock.
-    arrived_at: Option<f64>,
+    /// When packets first and last arrived, by a monotonic clock.
+    arrived: Option<(f64, f64)>,
+    /// Since the call began. An announcement may pause.
+    audible: bool,
+}
+
+/// What `getStats` says of what a connection receives.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Received {
+    /// In all.
+    pub packets: u64,
+    /// Linear, 0.0 to 1.0. `None` in a browser that does not tell.
+    pub level: Option<f64>,
 }
 
 impl EarlyMedia {
-    /// `packets` have arrived in all.
-    pub fn sample(&mut self, packets: u64, now_ms: f64) {
-        if packets > self.packets.replace(packets).unwrap_or(0) {
-            self.arrived_at = Some(now_ms);
+    pub fn sample(&mut self, received: Received, now_ms: f64) {
+        if received.packets > self.packets.replace(received.packets).unwrap_or(0) {
+            self.arrived = Some((self.arrived.map_or(now_ms, |(first, _)| first), now_ms));
+            self.audible |= received.level.is_none_or(|level| level >= AUDIBLE);
         }
     }
 
     fn flows(&self, now_ms: f64) -> bool {
-        self.arrived_at.is_some_and(|arrived_at| now_ms - arrived_at < SILENCE_MS)
+        self.arrived
+            .is_some_and(|(first, last)| now_ms - last < SILENCE_MS && (self.audible || now_ms - first < SILENCE_MS))
     }
 }
 
@@ -51,10 +66,14 @@ mod tests {
         CallSnapshot { rings, page: Some("here".to_owned()), ..test_call::call("1", state) }
     }
 
+    fn sound(packets: u64) -> Received {
+        Received { packets, level: Some(0.1) }
+    }
+
     fn early_media(samples: &[(u64, f64)]) -> EarlyMedia {
         let mut early_media = EarlyMedia::default();
         for (packets, now) in samples {
-            early_media.sample(*packets, *now);
+            early_media.sample(sound(*packets), *now);
         }
         early_media
     }
@@ -82,11 +101,11 @@ mod tests {
         let call = call(CallState::EarlyMedia, true);
         let mut flowing = early_media(&[(0, 250.0), (5, 500.0)]);
         assert!(!is_due(&call, &flowing, 500.0));
-        flowing.sample(5, 750.0);
-        flowing.sample(5, 1_000.0);
+        flowing.sample(sound(5), 750.0);
+        flowing.sample(sound(5), 1_000.0);
         assert!(!is_due(&call, &flowing, 1_499.0), "a gap between two announcements");
         assert!(is_due(&call, &flowing, 1_500.0));
-        flowing.sample(6, 1_750.0);
+        flowing.sample(sound(6), 1_750.0);
         assert!(!is_due(&call, &flowing, 1_750.0));
     }
 
@@ -101,5 +120,28 @@ mod tests {
         assert!(!watched(call(CallState::Active, true)));
         assert!(!watched(CallSnapshot { voice: false, ..call(CallState::Ringing, true) }));
         assert!(!watched(CallSnapshot { page: None, ..call(CallState::Ringing, true) }));
+    }
+
+    #[test]
+    fn packets_of_silence_do_not_stop_ring_back_until_the_first_sound() {
+        let call = call(CallState::EarlyMedia, true);
+        let silence = |packets| Received { packets, level: Some(0.001) };
+        let mut silent = EarlyMedia::default();
+        silent.sample(silence(5), 250.0);
+        assert!(!is_due(&call, &silent, 250.0), "the first packets may precede a sound");
+        silent.sample(silence(55), 1_250.0);
+        assert!(is_due(&call, &silent, 1_250.0));
+        silent.sample(sound(65), 1_500.0);
+        assert!(!is_due(&call, &silent, 1_500.0));
+        silent.sample(silence(165), 3_500.0);
+        assert!(!is_due(&call, &silent, 3_500.0), "an announcement pauses");
+    }
+
+    #[test]
+    fn packets_count_as_sound_where_the_browser_tells_no_level() {
+        let mut unknown = EarlyMedia::default();
+        unknown.sample(Received { packets: 5, level: None }, 250.0);
+        unknown.sample(Received { packets: 80, level: None }, 1_750.0);
+        assert!(!is_due(&call(CallState::EarlyMedia, true), &unknown, 1_750.0));
     }
 }

@@ -56,15 +56,24 @@ const FIRST_SOUND: &str = "new Promise((heard, failed) => {
   look();
 })";
 
-/// Milliseconds of one round.
-struct Round {
-    /// From the page's `DOMContentLoaded` to the registration, as the host page sees it: all scripts and,
-    /// for us, frame, configuration and WASM in between.
-    page_to_registered: f64,
-    /// The same from where the page that holds the user agent is ready: for `JsSIP` that is its page's
+/// Milliseconds until a page is registered.
+#[derive(Clone, Copy)]
+struct Loading {
+    /// From the page's `DOMContentLoaded`, as the host page sees it: all scripts and, for us, frame, configuration and
+    /// WASM in between.
+    from_host_page: f64,
+    /// From where the page that holds the user agent is ready: for the peers that is their page's
     /// `DOMContentLoaded` too, for us the phone's own start in its frame (the mark `bitcall:started`, before it
     /// has drawn anything or heard who signs in).
-    ready_to_registered: f64,
+    from_ready: f64,
+}
+
+/// Milliseconds of one round.
+struct Round {
+    /// Of a person's first page: the agent's worker starts, too.
+    first_page: Loading,
+    /// Of the page that follows in the same tab: the worker still runs, and its registration holds.
+    next_page: Loading,
     /// From the click on "Connect", on a page that is ready, to the registration.
     connect: f64,
     /// From the first REGISTER on the wire to the registration.
@@ -73,7 +82,8 @@ struct Round {
     first_invite: f64,
     /// The same with the microphone open already.
     warm_invite: f64,
-    /// From the click on "Answer" to the first sound of the far end.
+    /// From the click on "Answer" to the 200 OK on the wire, and to the first sound of the far end.
+    answered: f64,
     first_sound: f64,
     /// From the loss of the WebSocket to the registration over another one. SIP.js leaves that to its application.
     recovery: Option<f64>,
@@ -141,12 +151,15 @@ async fn main() {
         }
     }
     println!("\nMedians of {rounds} interleaved rounds, ms          Bitcall    JsSIP   ratio   SIP.js   ratio");
-    row("host page's DOMContentLoaded → registered", &measured, |r| Some(r.page_to_registered));
-    row("user agent's page ready → registered", &measured, |r| Some(r.ready_to_registered));
+    row("host page's DOMContentLoaded → registered", &measured, |r| Some(r.first_page.from_host_page));
+    row("user agent's page ready → registered", &measured, |r| Some(r.first_page.from_ready));
+    row("next page's DOMContentLoaded → registered", &measured, |r| Some(r.next_page.from_host_page));
+    row("user agent's next page ready → registered", &measured, |r| Some(r.next_page.from_ready));
     row("Connect pressed → registered", &measured, |r| Some(r.connect));
     row("first REGISTER → registered", &measured, |r| Some(r.register));
     row("click → INVITE on the wire, first call", &measured, |r| Some(r.first_invite));
     row("click → INVITE on the wire, microphone open", &measured, |r| Some(r.warm_invite));
+    row("click on Answer → 200 OK on the wire", &measured, |r| Some(r.answered));
     row("click on Answer → first sound", &measured, |r| Some(r.first_sound));
     row("WebSocket lost → registered", &measured, |r| r.recovery);
     reloads(rounds).await;
@@ -209,12 +222,12 @@ fn row(name: &str, measured: &[Vec<Round>; 3], value: fn(&Round) -> Option<f64>)
 
 async fn bitcall_round(browser: &Browser, host: &Host, n: usize, tap: &Tap, kamailio: &Kamailio) -> Round {
     let started = now();
-    let page = browser.open(&host.url(&format!("/bitcall/{}", 2 * n))).await;
-    page.until("heard.some((h) => h[0] === 'registered')").await;
-    let (page_to_registered, register) = registered(&page, tap, started).await;
-    let began = "performance.timeOrigin + performance.getEntriesByName('bitcall:started')[0].startTime";
-    let began = page.phone().await.eval(began).await.as_f64().unwrap();
-    let ready_to_registered = page.eval("window.registeredAt").await.as_f64().unwrap() - began;
+    let url = host.url(&format!("/bitcall/{}", 2 * n));
+    let page = browser.open(&url).await;
+    let first_page = bitcall_loading(&page).await;
+    let register = register(&page, tap, started).await;
+    page.goes_to(&url).await;
+    let next_page = bitcall_loading(&page).await;
     page.eval("BitcallWebphone.destroy()").await;
     page.close().await;
 
@@ -237,19 +250,21 @@ async fn bitcall_round(browser: &Browser, host: &Host, n: usize, tap: &Tap, kama
         far.succeeds().await;
         phone.gone("button", "Hang up").await;
     }
-    let first_sound = first_sound(&phone, kamailio, &Kamailio::subscriber(subscriber(2 * n + 1)).0).await;
+    let user = Kamailio::subscriber(subscriber(2 * n + 1)).0;
+    let (answered, first_sound) = answer(&phone, tap, kamailio, &user).await;
     phone.click("button", "Hang up").await;
     phone.gone("button", "Hang up").await;
     let recovery = Some(recovery(&page, tap).await);
     page.eval("BitcallWebphone.destroy()").await;
     page.close().await;
     Round {
-        page_to_registered,
-        ready_to_registered,
+        first_page,
+        next_page,
         connect,
         register,
         first_invite: invites[0],
         warm_invite: invites[1],
+        answered,
         first_sound,
         recovery,
     }
@@ -258,10 +273,12 @@ async fn bitcall_round(browser: &Browser, host: &Host, n: usize, tap: &Tap, kama
 /// One of the peers', whose pages have the same buttons and functions.
 async fn peer_round(peer: &str, browser: &Browser, host: &Host, tap: &Tap, kamailio: &Kamailio) -> Round {
     let started = now();
-    let page = browser.open(&host.url(&format!("/{peer}/0"))).await;
-    page.until("window.registeredAt").await;
-    let (page_to_registered, register) = registered(&page, tap, started).await;
-    let ready_to_registered = page_to_registered;
+    let url = host.url(&format!("/{peer}/0"));
+    let page = browser.open(&url).await;
+    let first_page = peer_loading(&page).await;
+    let register = register(&page, tap, started).await;
+    page.goes_to(&url).await;
+    let next_page = peer_loading(&page).await;
     page.close().await;
 
     let page = browser.open(&host.url(&format!("/{peer}/1"))).await;
@@ -279,18 +296,19 @@ async fn peer_round(peer: &str, browser: &Browser, host: &Host, tap: &Tap, kamai
         page.eval("hangUp()").await;
         far.succeeds().await;
     }
-    let first_sound = first_sound(&page, kamailio, "agent2").await;
+    let (answered, first_sound) = answer(&page, tap, kamailio, "agent2").await;
     page.eval("hangUp()").await;
     let recovery = if page.eval("reconnects").await == json!(true) { Some(recovery(&page, tap).await) } else { None };
     page.eval("ua.stop()").await;
     page.close().await;
     Round {
-        page_to_registered,
-        ready_to_registered,
+        first_page,
+        next_page,
         connect,
         register,
         first_invite: invites[0],
         warm_invite: invites[1],
+        answered,
         first_sound,
         recovery,
     }
@@ -301,12 +319,15 @@ fn subscriber(n: usize) -> u8 {
     u8::try_from(n + 3).unwrap()
 }
 
-/// Somebody calls `user`, who answers: from the click to the first sound.
-async fn first_sound(view: &BrowsingContext, kamailio: &Kamailio, user: &str) -> f64 {
+/// Somebody calls `user`, who answers: from the click to the 200 OK and to the first sound.
+async fn answer(view: &BrowsingContext, tap: &Tap, kamailio: &Kamailio, user: &str) -> (f64, f64) {
     let _far = Sipp::calls(kamailio, user, "call");
     view.click("button", "Answer").await;
     let heard = view.eval(FIRST_SOUND).await.as_f64().unwrap();
-    heard - view.eval("window.clickedAt").await.as_f64().unwrap()
+    let clicked = view.eval("window.clickedAt").await.as_f64().unwrap();
+    let accepts = |text: &str| text.starts_with("SIP/2.0 200 ") && text.contains(" INVITE\r\n");
+    let answered = tap.frames().iter().find(|frame| frame.at >= clicked && accepts(&frame.text)).unwrap().at;
+    (answered - clicked, heard - clicked)
 }
 
 /// The WebSocket is lost: from there to the registration over another one.
@@ -318,12 +339,22 @@ async fn recovery(page: &BrowsingContext, tap: &Tap) -> f64 {
     page.eval(&format!("registrations[{before}]")).await.as_f64().unwrap() - cut
 }
 
-/// Both of them from the page's own clock and from the tap's.
-async fn registered(page: &BrowsingContext, tap: &Tap, started: f64) -> (f64, f64) {
-    let at = page.eval("[window.readyAt, window.registeredAt]").await;
-    let (ready, registered) = (at[0].as_f64().unwrap(), at[1].as_f64().unwrap());
-    let register = tap.first_after(started, "REGISTER ").unwrap();
-    (registered - ready, registered - register)
+async fn bitcall_loading(page: &BrowsingContext) -> Loading {
+    let loading = peer_loading(page).await;
+    let began = "performance.timeOrigin + performance.getEntriesByName('bitcall:started')[0].startTime";
+    let began = page.phone().await.eval(began).await.as_f64().unwrap();
+    Loading { from_ready: page.eval("window.registeredAt").await.as_f64().unwrap() - began, ..loading }
+}
+
+async fn peer_loading(page: &BrowsingContext) -> Loading {
+    let registered = page.until("window.registeredAt").await.as_f64().unwrap();
+    let from_host_page = registered - page.eval("window.readyAt").await.as_f64().unwrap();
+    Loading { from_host_page, from_ready: from_host_page }
+}
+
+/// From the first REGISTER since then to the registration of this page.
+async fn register(page: &BrowsingContext, tap: &Tap, started: f64) -> f64 {
+    page.eval("window.registeredAt").await.as_f64().unwrap() - tap.first_after(started, "REGISTER ").unwrap()
 }
 
 /// Presses "Connect" and waits: from the click to the registration.
